@@ -1,0 +1,101 @@
+"""The contract between a network and everything that trains or runs it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Covariates(NamedTuple):
+    """What is known beside the past of the series; every field may be missing.
+
+    Shape
+    -----
+    known_past : (batch, context_length, n_known), covariates known in the future, over the context
+    known_future : (batch, horizon, n_known), the same over the forecast steps
+    static : (batch, n_static), constant in time
+    """
+
+    known_past: Tensor | None = None
+    known_future: Tensor | None = None
+    static: Tensor | None = None
+
+
+class TrainingForecast(NamedTuple):
+    """A forecast and, where the network has a training objective of its own, that objective's pair.
+
+    Shape
+    -----
+    forecast : (batch, horizon, n_targets, n_outputs)
+    own_forecast : (..., n_steps, n_targets, n_outputs) or None, compared with `own_target` by the same loss
+    own_target : (..., n_steps, n_targets) or None
+    """
+
+    forecast: Tensor
+    own_forecast: Tensor | None = None
+    own_target: Tensor | None = None
+
+
+class ForecastNetwork(nn.Module):
+    """Base of all networks: windows of the past to forecasts of the last `n_targets` series.
+
+    Parameters
+    ----------
+    n_series : int
+        Number of input series; the last `n_targets` of them are forecast, the others are past covariates.
+    n_targets : int
+        Number of series to forecast.
+    context_length : int
+        Points of history in a window.
+    horizon : int
+        Steps to forecast.
+    n_outputs : int, default 1
+        Values per step and series: quantiles in ascending order, or the parameters of a distribution.
+
+    Attributes
+    ----------
+    n_locations : int
+        How many of the first outputs live on the scale of the data: all of them for quantiles, one for the
+        parameters of a distribution. Set it before the first forward pass.
+
+    Shape
+    -----
+    past : (batch, context_length, n_series)
+    output : (batch, horizon, n_targets, n_outputs)
+    """
+
+    def __init__(self, n_series: int, n_targets: int, context_length: int, horizon: int, n_outputs: int = 1) -> None:
+        super().__init__()
+        if not 1 <= n_targets <= n_series:
+            raise ValueError(f"need 1 <= n_targets <= n_series, got {n_targets=} and {n_series=}")
+        self.n_series, self.n_targets = n_series, n_targets
+        self.context_length, self.horizon = context_length, horizon
+        self.n_outputs = self.n_locations = n_outputs
+
+    @property
+    def point_output(self) -> int:
+        """Which output is the point forecast: the median of quantiles, the location of a distribution."""
+        return (self.n_locations - 1) // 2
+
+    def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        """Forecast the steps that follow `past`."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
+        """Forecast with gradients, together with the network's own training objective if it has one."""
+        return TrainingForecast(self(past, covariates))
+
+
+def initialise_normal(module: nn.Module) -> None:
+    """Initialise linear maps and embeddings with N(0, 0.02) weights and zero biases; for `nn.Module.apply`."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def normal_parameter(*shape: int) -> nn.Parameter:
+    """A parameter drawn from N(0, 0.02)."""
+    return nn.Parameter(0.02 * torch.randn(*shape))

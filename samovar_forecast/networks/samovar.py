@@ -1,0 +1,140 @@
+"""SAMoVAR: linear attention realigned as an exact vector autoregression with data-dependent weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.layers.feed_forward import FeedForward
+from samovar_forecast.layers.invertible_map import InvertibleMap
+from samovar_forecast.layers.linear_attention import linear_attention
+from samovar_forecast.networks.network import normal_parameter
+from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork
+
+
+@hyperparameters
+class SAMoVARConfig(SegmentConfig):
+    """Hyperparameters of SAMoVAR: those of `SegmentConfig`."""
+
+
+class SAMoVAR(SegmentNetwork):
+    """Structurally aligned mixture of vector autoregressions.
+
+    All feed-forward blocks come first and act on each token alone; then a stack of linear attention layers
+    without residuals in between passes the tokens on as its own keys, while queries and values are made
+    once, from the input of the stack. With those fixed the stack is linear in the tokens: a VAR.
+
+    Parameters
+    ----------
+    n_series, n_targets, context_length, horizon, n_outputs : int
+        See `ForecastNetwork`.
+    config : SAMoVARConfig
+        Hyperparameters.
+
+    Shape
+    -----
+    past : (batch, context_length, n_series)
+    output : (batch, horizon, n_targets, n_outputs)
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models: Aligning Autoregressive Attention Mechanisms with
+    Autoregressive Forecasting", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> network = SAMoVAR(n_series=3, n_targets=3, context_length=48, horizon=12, config=SAMoVARConfig())
+    >>> network(torch.randn(2, 48, 3)).shape
+    torch.Size([2, 12, 3, 1])
+    """
+
+    def __init__(
+        self,
+        n_series: int,
+        n_targets: int,
+        context_length: int,
+        horizon: int,
+        config: SAMoVARConfig,
+        n_outputs: int = 1,
+    ) -> None:
+        super().__init__(n_series, n_targets, context_length, horizon, config, n_outputs)
+        self.segment_position = normal_parameter(self.n_segments, 1, self.d_model)
+        self.token_type = normal_parameter(2, self.d_model)
+        self.series_position = normal_parameter(n_targets, self.n_tokens, self.d_model)
+        self.series_type = normal_parameter(n_targets, 1, 2, self.d_model)
+        self.feed_forwards = nn.ModuleList(FeedForward(self.d_model, config.dropout) for _ in range(self.n_layers))
+        self.feed_forward_norms = nn.ModuleList(nn.RMSNorm(self.d_model, eps=1e-5) for _ in range(self.n_layers))
+        self.stack_norm = nn.RMSNorm(self.d_model, eps=1e-5)
+        self.weights = self.make_weights()
+        self.attention_dropout = nn.Dropout(config.dropout)
+        self.output_map = InvertibleMap(self.n_heads, self.d_head)
+        self.initialise()
+
+    def make_weights(self) -> nn.Module:
+        """The module that gives the stack its queries and values."""
+        return DynamicWeights(self.d_model, self.n_layers, self.n_heads)
+
+    def add_positions(self, tokens: Tensor) -> Tensor:
+        by_segment = (self.segment_position + self.token_type + self.series_type).flatten(1, 2)
+        return tokens + (by_segment + self.series_position)  # (n_targets, n_tokens, d_model) is summed first
+
+    def backbone(self, tokens: Tensor) -> Tensor:
+        tokens = self.transform_tokens(tokens)
+        by_head = self.split_heads(tokens)
+        queries, values = self.weights(tokens)
+        attended = self.output_map(self.autoregression(queries, by_head, values))
+        return tokens + attended.transpose(-2, -3).flatten(-2)
+
+    def transform_tokens(self, tokens: Tensor) -> Tensor:
+        """Everything in front of the attention stack; acts on each token alone."""
+        for norm, feed_forward in zip(self.feed_forward_norms, self.feed_forwards, strict=True):
+            tokens = tokens + feed_forward(norm(tokens))
+        return self.stack_norm(tokens)
+
+    def split_heads(self, tokens: Tensor) -> Tensor:
+        """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head), laid out for the matrix products."""
+        return tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3).contiguous()
+
+    def autoregression(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
+        """Sum over the layers of the attention stack, linear in `tokens` for fixed queries and values.
+
+        Shape
+        -----
+        queries, values : (n_layers, ..., n_heads, n_tokens, d_head)
+        tokens, output : (..., n_heads, n_tokens, d_head)
+        """
+        total = torch.zeros_like(tokens)
+        for layer_queries, layer_values in zip(queries, values, strict=True):
+            tokens = self.attention_dropout(linear_attention(layer_queries, tokens, layer_values))
+            total = total + tokens
+        return total
+
+
+class DynamicWeights(nn.Module):
+    """Queries and values of all layers from the stack's input, in one matrix product.
+
+    Shape
+    -----
+    tokens : (batch, n_targets, n_tokens, d_model)
+    output : two tensors (n_layers, batch, n_targets, n_heads, n_tokens, d_head)
+
+    Examples
+    --------
+    >>> queries, values = DynamicWeights(d_model=8, n_layers=3, n_heads=2)(torch.randn(5, 7, 6, 8))
+    >>> queries.shape
+    torch.Size([3, 5, 7, 2, 6, 4])
+    """
+
+    def __init__(self, d_model: int, n_layers: int, n_heads: int) -> None:
+        super().__init__()
+        self.split = (2, n_layers, n_heads, d_model // n_heads)
+        self.projection = nn.Linear(d_model, 2 * n_layers * d_model)
+        self.scale = nn.Parameter(torch.ones(2, n_layers, 1, 1, n_heads, 1, d_model // n_heads))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        projected = self.projection(tokens).unflatten(-1, self.split)
+        projected = projected.permute(3, 4, 0, 1, 5, 2, 6)  # (query or value, layer, batch, target, head, token, d)
+        normalised = nn.functional.rms_norm(projected.contiguous(), (self.split[-1],), eps=1e-8) * self.scale
+        queries, values = normalised.unbind(0)
+        return queries, values

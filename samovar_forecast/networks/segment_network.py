@@ -1,0 +1,154 @@
+"""The pipeline that SAMoVAR, LinTrans and FixedVAR share: segments in, next segments out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
+from samovar_forecast.layers.feed_forward import FeedForward
+from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast, initialise_normal
+
+
+@hyperparameters
+class SegmentConfig:
+    """Hyperparameters of the networks that forecast the next segment from a sequence of segments.
+
+    Parameters
+    ----------
+    d_model : int or None, default None
+        Width of a token. None: ``32 * int(sqrt(n_series))``, at least 32.
+    n_layers : int, default 3
+        Number of feed-forward blocks and of attention layers.
+    n_heads : int, default 8
+        Attention heads; must divide `d_model`.
+    dropout : float, default 0.1
+        Share of activations dropped in training.
+    segment_length : int or None, default None
+        Points per segment. None: the horizon. Shorter segments roll forward to the horizon.
+    univariate : bool, default False
+        If True no series sees another one.
+    """
+
+    d_model: int | None = None
+    n_layers: int = 3
+    n_heads: int = 8
+    dropout: float = 0.1
+    segment_length: int | None = None
+    univariate: bool = False
+
+
+class SegmentNetwork(ForecastNetwork):
+    """Normalise, cut into segments, embed, run a backbone, decode every token to the segment that follows it.
+
+    Subclasses define `add_positions` and `backbone`.
+
+    Parameters
+    ----------
+    n_series, n_targets, context_length, horizon, n_outputs : int
+        See `ForecastNetwork`.
+    config : SegmentConfig
+        Hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        If `n_heads` does not divide `d_model`, or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        n_series: int,
+        n_targets: int,
+        context_length: int,
+        horizon: int,
+        config: SegmentConfig,
+        n_outputs: int = 1,
+    ) -> None:
+        super().__init__(n_series, n_targets, context_length, horizon, n_outputs)
+        d_model = config.d_model if config.d_model is not None else 32 * max(1, int(n_series**0.5))
+        segment_length = config.segment_length if config.segment_length is not None else horizon
+        for name, value in {"d_model": d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
+                            "segment_length": segment_length}.items():  # fmt: skip
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if d_model % config.n_heads:
+            raise ValueError(f"n_heads must divide d_model, got n_heads={config.n_heads} and {d_model=}")
+        if not 0 <= config.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {config.dropout}")
+        self.d_model, self.d_head = d_model, d_model // config.n_heads
+        self.n_layers, self.n_heads = config.n_layers, config.n_heads
+        self.segment_length = segment_length
+        self.n_segments = -(-context_length // segment_length)
+        self.n_tokens = 2 * self.n_segments
+
+        self.tokens = ARXTokens(n_series, n_targets, segment_length, d_model, config.univariate)
+        self.dropout = nn.Dropout(config.dropout)
+        self.input_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.output_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.to_segment = nn.Linear(d_model, segment_length * n_outputs)
+
+    def initialise(self) -> None:
+        """Draw the initial weights; subclasses call it once all layers exist."""
+        self.apply(initialise_normal)
+        for module in self.modules():
+            if isinstance(module, FeedForward):
+                nn.init.normal_(module.output_projection.weight, std=0.02 / (2 * self.n_layers) ** 0.5)
+
+    def add_positions(self, tokens: Tensor) -> Tensor:
+        """Add the embeddings of position, series and token type: (batch, n_targets, n_tokens, d_model)."""
+        raise NotImplementedError(f"{type(self).__name__} must define add_positions")
+
+    def backbone(self, tokens: Tensor) -> Tensor:
+        """Mix the tokens causally: (batch, n_targets, n_tokens, d_model) to the same shape."""
+        raise NotImplementedError(f"{type(self).__name__} must define backbone")
+
+    def embed(self, segments: Tensor) -> Tensor:
+        """Tokens of normalised segments: (batch, n_targets, n_tokens, d_model)."""
+        return self.input_norm(self.add_positions(self.dropout(self.tokens(segments))))
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Forecasts of the following segment: (..., n_tokens, d_model) to (..., n_segments, length, n_outputs)."""
+        main = self.output_norm(tokens)[..., 1::2, :]
+        return self.to_segment(main).unflatten(-1, (self.segment_length, self.n_outputs))
+
+    def next_segments(self, segments: Tensor) -> Tensor:
+        """For every segment n the forecast of segment n + 1, normalised.
+
+        Shape
+        -----
+        segments : (batch, n_series, n_segments, segment_length)
+        output : (batch, n_targets, n_segments, segment_length, n_outputs)
+        """
+        return self.decode(self.backbone(self.embed(segments)))
+
+    def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        return self.training_forecast(past).forecast
+
+    def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
+        """Forecast, and the next-segment forecasts of segments 2..N on the normalised scale."""
+        z, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
+        segments = split_segments(z, self.segment_length)
+        following = self.next_segments(segments)
+        forecast = denormalise(self._roll_forward(segments, following[:, :, -1]))
+        if self.n_segments == 1:  # no segment has a successor inside the context
+            return TrainingForecast(forecast)
+        own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
+        own_target = segments[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        return TrainingForecast(forecast, own_forecast, own_target)
+
+    def _roll_forward(self, segments: Tensor, newest: Tensor) -> Tensor:
+        """Forecast segment after segment up to the horizon: (batch, horizon, n_targets, n_outputs).
+
+        The point forecast enters the context as if it had been observed; past covariates, whose future is
+        unknown, enter at their recent level, which is zero on the normalised scale.
+        """
+        steps = [newest]
+        for _ in range(-(-self.horizon // self.segment_length) - 1):
+            point = steps[-1][..., self.point_output].unsqueeze(2)  # (batch, n_targets, 1, segment_length)
+            unknown = segments.new_zeros(len(segments), self.n_series - self.n_targets, 1, self.segment_length)
+            segments = torch.cat([segments[:, :, 1:], torch.cat([unknown, point], dim=1)], dim=2)
+            steps.append(self.next_segments(segments)[:, :, -1])
+        return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)
