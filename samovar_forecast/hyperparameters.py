@@ -41,15 +41,15 @@ def hyperparameters(cls: type[T]) -> type[T]:
     """
     if "__init__" in vars(cls):
         raise TypeError(f"{cls.__name__} must not write its own __init__: hyperparameters are dataclass fields")
-    inherited = [_parameters_of(base) for base in reversed(cls.__mro__[1:]) if is_dataclass(base)]
-    if any(inherited):
-        _insert_parameters(cls, list(dict.fromkeys(filter(None, inherited))))
+    # A base that declares fields documents them; one that only collects them repeats what its bases say.
+    homes = [base for base in reversed(cls.__mro__) if is_dataclass(base) and "__annotations__" in vars(base)]
+    blocks = [_parameters_of(base) for base in homes]
+    if not _parameters_of(cls) and any(blocks):
+        _insert_parameters(cls, list(filter(None, blocks)))
     return dataclass(kw_only=True, eq=False, repr=False)(cls)
 
 
 def _parameters_of(cls: type) -> str:
-    if getattr(cls, "_lists_inherited_hyperparameters", False) and "_lists_inherited_hyperparameters" in vars(cls):
-        return ""  # its own text is already a collection of the bases'
     found = _PARAMETERS.search(inspect.cleandoc(cls.__doc__ or ""))
     return found.group(1).rstrip() if found else ""
 
@@ -59,4 +59,3 @@ def _insert_parameters(cls: type, blocks: list[str]) -> None:
     section = "Parameters\n----------\n" + "\n".join(blocks) + "\n"
     at = re.search(r"^\w[^\n]*\n-+\n", doc, re.MULTILINE)
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
-    cls._lists_inherited_hyperparameters = True  # type: ignore[attr-defined]

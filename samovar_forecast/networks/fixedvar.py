@@ -55,7 +55,7 @@ class FixedWeights(nn.Module):
     Shape
     -----
     tokens : (batch, n_targets, n_tokens, d_model), unused
-    output : two tensors (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
+    output : two tuples with a tensor (1, n_targets, n_heads, n_tokens, d_head) for each layer
     """
 
     def __init__(self, n_targets: int, n_tokens: int, n_layers: int, n_heads: int, d_head: int) -> None:
@@ -63,5 +63,5 @@ class FixedWeights(nn.Module):
         shape = (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
         self.queries, self.values = normal_parameter(*shape), normal_parameter(*shape)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        return self.queries, self.values
+    def forward(self, tokens: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return self.queries.unbind(), self.values.unbind()

@@ -38,7 +38,7 @@ def under_our_names(network, arrays):
         for kind in ("weight", "bias"):
             if f"{theirs}.{kind}" in arrays:
                 ours[f"{name}.{kind}"] = arrays[f"{theirs}.{kind}"]
-    n_tokens, heads = network.n_tokens, (network.n_heads, network.d_head)
+    n_tokens = network.n_tokens
     ours["series_position"] = arrays["channel_emb"][0][:, :n_tokens]
     position = arrays["pos_emb.weight"]
     if isinstance(network, LinTrans):
@@ -73,8 +73,9 @@ def under_our_names(network, arrays):
         ours[f"weights.projection.{kind}"] = np.concatenate(
             [arrays[f"{layer}.{name}_proj.{kind}"] for name in "qv" for layer in attention]
         )
-    scale = [arrays[f"{layer}.{name}_norm.weight"] for name in "qv" for layer in attention]
-    ours["weights.scale"] = np.stack(scale).reshape(2, network.n_layers, 1, 1, heads[0], 1, heads[1])
+    ours["weights.scale"] = np.stack(
+        [arrays[f"{layer}.{name}_norm.weight"] for name in "qv" for layer in attention]
+    )
     return ours
 
 

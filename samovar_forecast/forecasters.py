@@ -1,0 +1,74 @@
+"""The public forecasters: each is a network's hyperparameters joined with the engine."""
+
+from __future__ import annotations
+
+from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+
+
+@hyperparameters
+class SAMoVARForecaster(SAMoVARConfig, Forecaster):
+    """SAMoVAR: linear attention realigned as an exact, readable vector autoregression.
+
+    The choice for multivariate series with long history, where you want to see which past segment of which
+    series drives the forecast (`explain`).
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> index = pd.date_range("2024-01-01", periods=400, freq="h")
+    >>> y = pd.DataFrame({"load": np.sin(np.arange(400) / 24 * 6.28)}, index=index)
+    >>> forecaster = SAMoVARForecaster(horizon=24, context_length=96, max_epochs=1, random_state=0).fit(y)
+    >>> forecaster.predict().shape
+    (24, 1)
+    """
+
+    network_class = SAMoVAR
+
+
+@hyperparameters
+class LinTransForecaster(LinTransConfig, Forecaster):
+    """LinTrans: a transformer with plain linear attention on the tokens of SAMoVAR.
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), name="load")
+    >>> LinTransForecaster(horizon=12, context_length=48, max_epochs=1, random_state=0).fit(y).predict().shape
+    (12,)
+    """
+
+    network_class = LinTrans
+
+
+@hyperparameters
+class FixedVARForecaster(FixedVARConfig, Forecaster):
+    """FixedVAR: SAMoVAR with autoregressive weights that are the same for every window.
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), name="load")
+    >>> FixedVARForecaster(horizon=12, context_length=48, max_epochs=1, random_state=0).fit(y).predict().shape
+    (12,)
+    """
+
+    network_class = FixedVAR
+
+
+ALL_FORECASTERS: tuple[type[Forecaster], ...] = (SAMoVARForecaster, LinTransForecaster, FixedVARForecaster)

@@ -1,0 +1,82 @@
+"""Forecasts from many cutoffs at once, rolled forward beyond the network's horizon."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samovar_forecast.networks.network import Covariates, ForecastNetwork
+
+
+@torch.inference_mode()
+def forecast_cutoffs(
+    network: ForecastNetwork, values: Tensor, cutoffs: Tensor, steps: int, known: Tensor | None = None
+) -> NDArray[np.float32]:
+    """Forecast `steps` rows from every cutoff, in batches sized to memory.
+
+    Beyond the network's horizon the point forecasts enter the context as if observed; past covariates keep
+    their last value.
+
+    Parameters
+    ----------
+    network : ForecastNetwork
+        In evaluation mode.
+    values : Tensor
+        Scaled series, targets last.
+    cutoffs : Tensor
+        Row number of the first step to forecast; `context_length` rows lie in front of each.
+    steps : int
+        Steps to forecast from each cutoff.
+    known : Tensor or None
+        Covariates known in the future, up to the last step forecast.
+
+    Returns
+    -------
+    ndarray
+        Point forecasts, scaled.
+
+    Shape
+    -----
+    values : (n_rows, n_series)
+    cutoffs : (n_cutoffs,)
+    known : (n_rows or more, n_known)
+    output : (n_cutoffs, steps, n_targets)
+    """
+    device = next(network.parameters()).device
+    values, known = values.to(device), None if known is None else known.to(device)
+    forecasts = np.empty((len(cutoffs), steps, network.n_targets), dtype=np.float32)
+    done = 0
+    for batch in cutoffs.to(device).split(_batch_size(network)):
+        forecast = _roll_forward(network, values, batch, steps, known)
+        forecasts[done : done + len(batch)] = forecast.float().cpu().numpy()
+        done += len(batch)
+    return forecasts
+
+
+def _roll_forward(network: ForecastNetwork, values: Tensor, cutoffs: Tensor, steps: int, known: Tensor | None) -> Tensor:
+    context_length, horizon = network.context_length, network.horizon
+    rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, 0, device=values.device)
+    past = values[rows]  # (batch, context_length, n_series)
+    parts: list[Tensor] = []
+    for first in range(0, steps, horizon):
+        if parts:
+            covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, horizon, -1)
+            past = torch.cat([past, torch.cat([covariates_kept, parts[-1]], dim=2)], dim=1)[:, -context_length:]
+        covariates = None
+        if known is not None:
+            covariates = _known_windows(known, cutoffs + first, context_length, horizon)
+        parts.append(network(past, covariates)[..., network.point_output])
+    return torch.cat(parts, dim=1)[:, :steps]
+
+
+def _known_windows(known: Tensor, cutoffs: Tensor, context_length: int, horizon: int) -> Covariates:
+    rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, horizon, device=known.device)
+    window = known[rows.clamp_(max=len(known) - 1)]  # rows past the last one belong to steps that are cut off
+    return Covariates(window[:, :context_length], window[:, context_length:])
+
+
+def _batch_size(network: ForecastNetwork) -> int:
+    largest = 64 if next(network.parameters()).device.type == "cpu" else 512
+    return max(1, min(largest, 2**24 // (network.context_length * network.n_series)))

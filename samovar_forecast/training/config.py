@@ -1,0 +1,132 @@
+"""The hyperparameters of training, shared by every forecaster."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from numpy.random import RandomState
+
+from samovar_forecast.hyperparameters import hyperparameters
+
+
+@hyperparameters
+class TrainingConfig:
+    """Hyperparameters of data preparation and training.
+
+    Parameters
+    ----------
+    horizon : int, default 24
+        Steps that the network forecasts at once; longer forecasts roll forward.
+    context_length : int or None, default None
+        Points of history that the network sees. None: ten horizons, at most 4096 and at most half of the
+        training rows.
+    targets : sequence of column names or None, default None
+        Columns to forecast; the others are past covariates. None: all columns.
+    batch_size : int, default 32
+        Windows per training step.
+    max_epochs : int, default 30
+        Passes over all training windows, at most.
+    max_steps : int or None, default None
+        Training steps, at most. None: no limit beside `max_epochs`.
+    learning_rate : float, default 1e-4
+        Peak learning rate.
+    weight_decay : float, default 0.1
+        Decoupled weight decay of AdamW.
+    schedule : {"onecycle", "cosine", "constant"}, default "onecycle"
+        Learning rate over time, stepped per batch: linear warm-up over the first 5 % and linear decay
+        ("onecycle"), cosine decay, or no change.
+    gradient_clip : float or None, default 1.0
+        Largest norm of the gradient. None: no clipping.
+    accumulate_batches : int, default 1
+        Batches whose gradients are averaged into one optimizer step.
+    patience : int or None, default 12
+        Epochs without a better validation error before training stops. None: never.
+    validation_fraction : float, default 0.2
+        Share of the newest rows held out to choose the best epoch. 0: train on everything, keep the last epoch.
+    scaler : {"standard", "none"}, default "standard"
+        Scaling of each series, fitted on the training rows and undone on output.
+    loss : {"mse", "mae", "huber"}, default "mse"
+        Training loss, on the scaled series.
+    device : str, default "auto"
+        "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
+    precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
+        Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32.
+    logger : {"csv", "tensorboard"} or None, default None
+        Where losses are written while training. None: nowhere.
+    log_dir : str, default "logs"
+        Folder of the logger; untouched where `logger` is None.
+    random_state : int, RandomState or None, default None
+        Seed of initial weights, dropout and the order of windows.
+    verbose : int, default 0
+        1: show a progress bar.
+    """
+
+    horizon: int = 24
+    context_length: int | None = None
+    targets: tuple[str, ...] | list[str] | None = None
+    batch_size: int = 32
+    max_epochs: int = 30
+    max_steps: int | None = None
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.1
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    gradient_clip: float | None = 1.0
+    accumulate_batches: int = 1
+    patience: int | None = 12
+    validation_fraction: float = 0.2
+    scaler: Literal["standard", "none"] = "standard"
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    device: str = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    logger: Literal["csv", "tensorboard"] | None = None
+    log_dir: str = "logs"
+    random_state: int | RandomState | None = None
+    verbose: int = 0
+
+
+_CHOICES = {
+    "schedule": ("onecycle", "cosine", "constant"),
+    "scaler": ("standard", "none"),
+    "loss": ("mse", "mae", "huber"),
+    "precision": ("auto", "32-true", "bf16-mixed"),
+    "logger": (None, "csv", "tensorboard"),
+}
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches")
+_OPTIONAL_COUNTS = ("context_length", "max_steps", "patience")
+
+
+def check_training_config(config: TrainingConfig) -> None:
+    """Check every training hyperparameter that can be judged without data.
+
+    Raises
+    ------
+    TypeError
+        If a count is no integer, or a rate no number.
+    ValueError
+        If a value is out of range; the message names the hyperparameter and what would be right.
+    """
+    for name in (*_COUNTS, *_OPTIONAL_COUNTS):
+        value = getattr(config, name)
+        if value is None and name in _OPTIONAL_COUNTS:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a positive integer, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, choices in _CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name} must be one of {choices}, got {getattr(config, name)!r}")
+    positive, not_negative = (lambda x: x > 0), (lambda x: x >= 0)
+    for name, holds, rule in (
+        ("learning_rate", positive, "greater than 0"),
+        ("weight_decay", not_negative, "0 or greater"),
+        ("gradient_clip", positive, "greater than 0, or None"),
+        ("validation_fraction", lambda x: 0 <= x < 1, "in [0, 1)"),
+    ):
+        value = getattr(config, name)
+        if name == "gradient_clip" and value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__float__"):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        if not holds(value):
+            raise ValueError(f"{name} must be {rule}, got {value}")

@@ -1,0 +1,45 @@
+"""Names of devices, as the user writes them and as Lightning wants them."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
+
+    Raises
+    ------
+    ValueError
+        If the name is no device, or this machine does not have it.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={name!r} is no device; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'") from error
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type == "cuda":
+        index, found = device.index or 0, torch.cuda.device_count()
+        if index >= found:
+            raise ValueError(f"device={name!r} is not there: PyTorch finds {found} CUDA devices; use 'auto' or 'cpu'")
+        return torch.device("cuda", index)
+    if device.type == "mps" and torch.backends.mps.is_available():
+        return device
+    raise ValueError(f"device={name!r} is not there on this machine; use 'auto' or 'cpu'")
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """The precision that "auto" means on a device."""
+    if name != "auto":
+        return name
+    return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"

@@ -1,0 +1,151 @@
+"""Train a network on windows, with Lightning's Trainer doing what it does well."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.best_weights import BestWeights
+from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.devices import resolve_device, resolve_precision
+from samovar_forecast.training.module import ForecastingModule
+from samovar_forecast.training.windows import Windows
+
+
+class TrainingDivergedError(ValueError):
+    """The loss became NaN or infinite before any epoch was worth keeping."""
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What a training did.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs run.
+    best_epoch : int
+        Epoch whose weights were kept, counted from 1.
+    steps : int
+        Optimizer steps.
+    validation_error : float or None
+        Mean squared error of the kept weights on the validation windows, on the scaled series.
+    training_loss : float
+        Mean loss of the last epoch.
+    seconds : float
+        Wall time.
+    n_parameters : int
+        Trainable parameters.
+    n_windows : int
+        Training windows.
+    """
+
+    epochs: int
+    best_epoch: int
+    steps: int
+    validation_error: float | None
+    training_loss: float
+    seconds: float
+    n_parameters: int
+    n_windows: int
+
+
+def train(
+    network: ForecastNetwork, windows: Windows, validation: Windows | None, config: TrainingConfig, seed: int
+) -> TrainingSummary:
+    """Train `network` in place and leave it in evaluation mode, on the device that it was trained on.
+
+    Parameters
+    ----------
+    network : ForecastNetwork
+    windows : Windows
+        Training windows.
+    validation : Windows or None
+        Windows that choose the best epoch; None keeps the last.
+    config : TrainingConfig
+    seed : int
+        Seed of the order of windows. Dropout draws from PyTorch's global generator: seed it, and fork it if
+        the caller's state is to survive.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If no epoch had a finite loss.
+    """
+    device = resolve_device(config.device)
+    generator = torch.Generator().manual_seed(seed)
+    module = ForecastingModule(network, config, windows, validation, generator)
+    best = BestWeights()
+    began = time.perf_counter()
+    with _quiet():
+        trainer = _trainer(config, device, [best] if validation is not None else [], validation is not None)
+        trainer.fit(module)
+    loss = float(trainer.callback_metrics["training_loss"])
+    if not math.isfinite(best.error if validation is not None else loss):
+        raise TrainingDivergedError(
+            f"training diverged: loss {loss} after {trainer.global_step} steps; lower learning_rate "
+            f"(now {config.learning_rate}) or gradient_clip (now {config.gradient_clip})"
+        )
+    network.to(device).eval()
+    return TrainingSummary(
+        epochs=trainer.current_epoch,
+        best_epoch=best.epoch or trainer.current_epoch,
+        steps=trainer.global_step,
+        validation_error=best.error if validation is not None else None,
+        training_loss=loss,
+        seconds=time.perf_counter() - began,
+        n_parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+        n_windows=len(windows),
+    )
+
+
+def _trainer(config: TrainingConfig, device: torch.device, callbacks: list[Callback], validates: bool) -> pl.Trainer:
+    if validates and config.patience is not None:
+        # A NaN error stops at once; the best weights so far are restored.
+        callbacks = [*callbacks, EarlyStopping("validation_error", patience=config.patience, check_finite=True)]
+    if config.verbose:
+        callbacks = [*callbacks, RichProgressBar()]
+    loggers: dict[str | None, type[Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index] if device.type == "cuda" else 1,
+        precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
+        max_epochs=config.max_epochs,
+        max_steps=-1 if config.max_steps is None else config.max_steps,
+        gradient_clip_val=config.gradient_clip,
+        accumulate_grad_batches=config.accumulate_batches,
+        callbacks=callbacks,
+        logger=loggers[config.logger](config.log_dir) if config.logger else False,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bool(config.verbose),
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's banners about devices and tips away; its warnings about real trouble stay."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            yield
+    finally:
+        logger.setLevel(level)

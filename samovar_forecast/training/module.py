@@ -1,0 +1,108 @@
+"""The one LightningModule that trains every network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric, MeanSquaredError
+
+from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.schedules import multiplier
+from samovar_forecast.training.windows import WindowBatches, Windows
+
+LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+
+
+class ForecastingModule(pl.LightningModule):
+    """Train a network on windows that lie on the training device.
+
+    Batches are indices: `training_step` gathers the windows from the resident series. Losses stay on the
+    device until the end of an epoch.
+
+    Parameters
+    ----------
+    network : ForecastNetwork
+        What to train.
+    config : TrainingConfig
+        Optimizer, schedule and loss.
+    windows : Windows
+        Training windows.
+    validation : Windows or None
+        Windows whose mean squared error selects the epoch.
+    generator : torch.Generator
+        Source of the order of windows.
+    """
+
+    def __init__(
+        self,
+        network: ForecastNetwork,
+        config: TrainingConfig,
+        windows: Windows,
+        validation: Windows | None,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.windows, self.validation = windows, validation
+        self.generator = generator
+        self.criterion = LOSSES[config.loss]
+        self.training_loss = MeanMetric(nan_strategy="disable")
+        self.validation_error = MeanSquaredError()
+
+    def setup(self, stage: str) -> None:
+        self.windows = self.windows.to(self.device)
+        if self.validation is not None:
+            self.validation = self.validation.to(self.device)
+
+    def train_dataloader(self) -> WindowBatches:
+        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator)
+
+    def val_dataloader(self) -> WindowBatches | list[Any]:
+        if self.validation is None:
+            return []
+        return WindowBatches(self.validation.starts.cpu(), 4 * self.config.batch_size)
+
+    def training_step(self, starts: Tensor, batch_index: int) -> Tensor:
+        past, future, covariates = self.windows.gather(starts)
+        result = self.network.training_forecast(past, covariates)
+        loss = self.criterion(result.forecast[..., self.network.point_output], future)
+        if result.own_forecast is not None:
+            loss = loss + self.criterion(result.own_forecast[..., self.network.point_output], result.own_target)
+        self.training_loss.update(loss.detach(), len(starts))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("training_loss", self.training_loss, prog_bar=True)
+
+    def validation_step(self, starts: Tensor, batch_index: int) -> None:
+        assert self.validation is not None
+        past, future, covariates = self.validation.gather(starts)
+        forecast = self.network(past, covariates)[..., self.network.point_output]
+        self.validation_error.update(forecast.float().contiguous(), future.contiguous())
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("validation_error", self.validation_error, prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.95),
+            weight_decay=self.config.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, multiplier(self.config.schedule, self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training, were it not to stop early."""
+        per_epoch = math.ceil(len(self.windows) / self.config.batch_size / self.config.accumulate_batches)
+        steps = self.config.max_epochs * per_epoch
+        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)

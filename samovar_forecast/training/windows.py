@@ -1,0 +1,111 @@
+"""Windows of resident series, gathered by index where the series lie: no copy of a window is ever stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from samovar_forecast.networks.network import Covariates
+
+
+class Windows:
+    """A set of windows over one tensor of series.
+
+    Parameters
+    ----------
+    values : Tensor
+        The series; targets are the last columns.
+    starts : Tensor
+        First row of each window.
+    context_length, horizon : int
+        Rows of history and of future in a window.
+    n_targets : int
+        Number of target columns.
+    known : Tensor or None
+        Covariates known in the future, row by row beside `values`.
+
+    Shape
+    -----
+    values : (n_rows, n_series)
+    starts : (n_windows,)
+    known : (n_rows, n_known)
+
+    Examples
+    --------
+    >>> windows = Windows(torch.arange(6.0).unsqueeze(1), torch.arange(3), context_length=3, horizon=1, n_targets=1)
+    >>> past, future, _ = windows.gather(torch.tensor([2]))
+    >>> past.flatten(), future.flatten()
+    (tensor([2., 3., 4.]), tensor([5.]))
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        starts: Tensor,
+        context_length: int,
+        horizon: int,
+        n_targets: int,
+        known: Tensor | None = None,
+    ) -> None:
+        self.values, self.starts, self.known = values, starts, known
+        self.context_length, self.horizon, self.n_targets = context_length, horizon, n_targets
+        self.offsets = torch.arange(context_length + horizon, device=values.device)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def to(self, device: torch.device) -> Windows:
+        """The same windows on another device."""
+        known = None if self.known is None else self.known.to(device)
+        values, starts = self.values.to(device), self.starts.to(device)
+        return Windows(values, starts, self.context_length, self.horizon, self.n_targets, known)
+
+    def gather(self, starts: Tensor) -> tuple[Tensor, Tensor, Covariates | None]:
+        """Past, future and covariates of the windows that begin at `starts`.
+
+        Shape
+        -----
+        starts : (batch,)
+        past : (batch, context_length, n_series)
+        future : (batch, horizon, n_targets)
+        """
+        rows = starts.unsqueeze(1) + self.offsets  # (batch, context_length + horizon)
+        window = self.values[rows]
+        past, future = window[:, : self.context_length], window[:, self.context_length :, -self.n_targets :]
+        if self.known is None:
+            return past, future, None
+        known = self.known[rows]
+        return past, future, Covariates(known[:, : self.context_length], known[:, self.context_length :])
+
+
+class WindowBatches:
+    """Batches of window starts, shuffled anew in every pass where a generator is given.
+
+    Parameters
+    ----------
+    starts : Tensor
+        First row of each window.
+    batch_size : int
+        Windows per batch; the last batch may be smaller, no window is dropped.
+    generator : torch.Generator or None
+        Source of the order. None: as given.
+
+    Examples
+    --------
+    >>> [batch.tolist() for batch in WindowBatches(torch.arange(5), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, starts: Tensor, batch_size: int, generator: torch.Generator | None = None) -> None:
+        self.starts, self.batch_size, self.generator = starts, batch_size, generator
+
+    def __len__(self) -> int:
+        return -(-len(self.starts) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        starts = self.starts
+        if self.generator is not None:
+            starts = starts[torch.randperm(len(starts), generator=self.generator)]
+        yield from starts.split(self.batch_size)
