@@ -95,10 +95,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
             *self._scaled(frame, known), n_training_rows, self.context_length_, self.horizon, len(self.targets_)
         )
         with self._seeded(device) as seed:
-            network = self.network_class(
-                len(self.columns_), len(self.targets_), self.context_length_, self.horizon, self
-            )  # fmt: skip
-            self.network_ = with_covariates(network, n_known=len(self.known_), n_static=0)
+            self.network_ = self._build_network()
             self.training_summary_ = train(self.network_, windows, validation, self, seed)
         self._remember(frame, known)
         return self
@@ -133,12 +130,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         steps = self.horizon if horizon is None else horizon
         if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
             raise ValueError(f"horizon must be a positive integer, got {horizon!r}")
-        history = self.history_ if y is None else self._read_history(y)
-        future = continue_index(history.index, self.frequency_, steps)
-        context = history.iloc[-self.context_length_ :]
-        known = self._known_rows(X, context.index.append(future))
-        values, scaled_known = self._scaled(context, known)
-        forecast = forecast_cutoffs(self.network_, values, torch.tensor([len(values)]), steps, scaled_known)[0]
+        values, known, future = self._window(y, X, steps)
+        forecast = forecast_cutoffs(self.network_, values, torch.tensor([len(values)]), steps, known)[0]
         values_in_units = self.scaler_.inverse(forecast, len(self.targets_))
         result = pd.DataFrame(values_in_units, index=future, columns=self.targets_)
         return result.iloc[:, 0] if self.y_is_series_ else result
@@ -299,6 +292,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
         return from_core(self)
 
+    def _build_network(self) -> ForecastNetwork:
+        n_series, n_targets = len(self.columns_), len(self.targets_)
+        network = self.network_class(n_series, n_targets, self.context_length_, self.horizon, self)
+        return with_covariates(network, n_known=len(self.known_), n_static=0)
+
     @contextmanager
     def _seeded(self, device: torch.device) -> Iterator[int]:
         """Draw a seed and run under it; the caller's random state comes back afterwards."""
@@ -306,6 +304,15 @@ class Forecaster(TrainingConfig, BaseEstimator):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield seed
+
+    def _window(
+        self, y: pd.Series | pd.DataFrame | None, X: pd.DataFrame | None, steps: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None, pd.Index]:
+        """The newest context, scaled, with the known covariates up to the last step, and the index of the steps."""
+        history = (self.history_ if y is None else self._read_history(y)).iloc[-self.context_length_ :]
+        future = continue_index(history.index, self.frequency_, steps)
+        values, known = self._scaled(history, self._known_rows(X, history.index.append(future)))
+        return values, known, future
 
     def _scaled(self, frame: pd.DataFrame, known: pd.DataFrame | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Series and known covariates as the network sees them: (n_rows, n_series) and (n_rows, n_known)."""

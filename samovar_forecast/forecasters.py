@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from samovar_forecast.explain import VARForecaster
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
@@ -10,7 +11,7 @@ from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
 
 
 @hyperparameters
-class SAMoVARForecaster(SAMoVARConfig, Forecaster):
+class SAMoVARForecaster(SAMoVARConfig, VARForecaster):
     """SAMoVAR: linear attention realigned as an exact, readable vector autoregression.
 
     The choice for multivariate series with long history, where you want to see which past segment of which
@@ -53,7 +54,7 @@ class LinTransForecaster(LinTransConfig, Forecaster):
 
 
 @hyperparameters
-class FixedVARForecaster(FixedVARConfig, Forecaster):
+class FixedVARForecaster(FixedVARConfig, VARForecaster):
     """FixedVAR: SAMoVAR with autoregressive weights that are the same for every window.
 
     References

@@ -84,9 +84,8 @@ class SAMoVAR(SegmentNetwork):
 
     def backbone(self, tokens: Tensor) -> Tensor:
         tokens = self.transform_tokens(tokens)
-        by_head = self.split_heads(tokens)
         queries, values = self.weights(tokens)
-        attended = self.output_map(self.autoregression(queries, by_head, values))
+        attended = self.output_map(sum(self.layer_outputs(queries, self.split_heads(tokens), values)))
         return tokens + attended.transpose(-2, -3).flatten(-2)
 
     def transform_tokens(self, tokens: Tensor) -> Tensor:
@@ -99,19 +98,20 @@ class SAMoVAR(SegmentNetwork):
         """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head), laid out for the matrix products."""
         return tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3).contiguous()
 
-    def autoregression(self, queries: Sequence[Tensor], tokens: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """Sum over the layers of the attention stack, linear in `tokens` for fixed queries and values.
+    def layer_outputs(self, queries: Sequence[Tensor], tokens: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
+        """What each layer of the attention stack gives: linear in `tokens` for fixed queries and values.
 
         Shape
         -----
         queries, values : for each layer (..., n_heads, n_tokens, d_head)
-        tokens, output : (..., n_heads, n_tokens, d_head)
+        tokens : (..., n_heads, n_tokens, d_head)
+        output : for each layer the same
         """
-        total = torch.zeros_like(tokens)
+        outputs = []
         for layer_queries, layer_values in zip(queries, values, strict=True):
             tokens = self.attention_dropout(linear_attention(layer_queries, tokens, layer_values))
-            total = total + tokens
-        return total
+            outputs.append(tokens)
+        return outputs
 
 
 class DynamicWeights(nn.Module):

@@ -1,0 +1,135 @@
+"""The vector autoregression inside SAMoVAR and FixedVAR, read out of the network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from samovar_forecast.layers.arx_tokens import split_segments
+from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.networks.samovar import SAMoVAR
+
+
+class VARReading(NamedTuple):
+    """The forecast of the first segment, taken apart; lag 1 is the newest segment, type 0 the context token.
+
+    Shape
+    -----
+    weights : (n_targets, n_layers, n_heads, n_segments, 2, d_head, d_head), from the features of a token to
+        those that the layer adds to the forecast token
+    tokens : (n_targets, n_segments, 2, d_model), the input of the attention stack
+    added : (n_targets, n_segments, 2, d_model), tokens times weights: what each adds to the forecast token
+    forecast_token : (n_targets, d_model), the newest main token plus all of `added`
+    contribution : (n_targets, n_segments, 2, segment_length), what each token adds to the forecast
+    own : (n_targets, segment_length), what the newest main token adds without the autoregression
+    baseline : (n_targets, segment_length), level of the window and bias of the decoder
+    """
+
+    weights: Tensor
+    tokens: Tensor
+    added: Tensor
+    forecast_token: Tensor
+    contribution: Tensor
+    own: Tensor
+    baseline: Tensor
+
+
+@torch.no_grad()
+def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
+    """Read the weights and contributions for one window.
+
+    The stack is linear in its tokens for fixed queries and values, so its derivative is the weight
+    ``sum over influence paths of prod (v . q)``, exactly. The decoder is linear too once the root mean
+    square of the forecast token is known.
+
+    Parameters
+    ----------
+    network : SAMoVAR
+        In evaluation mode.
+    past : Tensor
+        One window: (1, context_length, n_series).
+
+    References
+    ----------
+    Lu & Yang, ICML 2025, temporal influence paths.
+    """
+    z, denormalise = normalise_instance(past, network.segment_length, network.n_targets, network.n_locations)
+    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
+    queries, values = network.weights(tokens)
+    by_head = network.split_heads(tokens)  # (1, n_targets, n_heads, n_tokens, d_head)
+
+    def last_features(by_head: Tensor) -> Tensor:
+        layers = torch.stack(network.layer_outputs(queries, by_head, values))
+        # Neither targets nor heads meet in the stack: one sum over them gives the derivatives of all.
+        return network.output_map(layers)[..., -1, :].sum((1, 2, 3))  # (n_layers, d_head)
+
+    derivative = torch.func.jacrev(last_features)(by_head)  # (layer, out, 1, target, head, token, in)
+    weights = derivative.squeeze(2).permute(2, 0, 3, 4, 5, 1)  # (target, layer, head, token, in, out)
+    added = torch.einsum("clhtio,chti->ctho", weights, by_head[0]).flatten(-2)  # (target, token, d_model)
+    newest = tokens[0, :, -1]
+    forecast_token = newest + added.sum(1)
+
+    gain = _decoder_gain(network, forecast_token)
+    decoder = network.to_segment.weight.unflatten(0, (network.segment_length, -1))[:, network.point_output]
+    bias = network.to_segment.bias.unflatten(0, (network.segment_length, -1))[:, network.point_output]
+
+    def in_units(segments: Tensor) -> Tensor:  # normalised (target, segment_length) to the scale of the series
+        return denormalise(segments.T[None, ..., None])[0, ..., 0].T
+
+    level = in_units(torch.zeros_like(bias).expand(network.n_targets, -1))
+    contribution = torch.stack(
+        [in_units((gain * token) @ decoder.T) - level for token in added.unbind(1)], dim=1
+    )  # (target, token, segment_length)
+
+    def by_lag(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., lag, type, ...)
+        return sequence.unflatten(axis, (-1, 2)).flip(axis)
+
+    return VARReading(
+        weights=by_lag(weights, 3),
+        tokens=by_lag(tokens[0], 1),
+        added=by_lag(added, 1),
+        forecast_token=forecast_token,
+        contribution=by_lag(contribution, 1),
+        own=in_units((gain * newest) @ decoder.T) - level,
+        baseline=in_units(bias.expand(network.n_targets, -1)),
+    )
+
+
+def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
+    """How strongly each past segment of each series moves the forecast of each target.
+
+    The Frobenius norm of the derivative of the target's first forecast segment with respect to the points of
+    the segment, with the autoregressive weights held fixed.
+
+    Shape
+    -----
+    past : (1, context_length, n_series)
+    output : (n_targets, n_series, n_segments), the newest segment first
+    """
+    past = past.detach().requires_grad_()
+    z, denormalise = normalise_instance(past, network.segment_length, network.n_targets, network.n_locations)
+    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
+    queries, values = network.weights(tokens.detach())
+    attended = network.output_map(sum(network.layer_outputs(queries, network.split_heads(tokens), values)))
+    forecast_token = (tokens + attended.transpose(-2, -3).flatten(-2))[:, :, -1]
+    decoded = network.to_segment(forecast_token * _decoder_gain(network, forecast_token.detach()))
+    decoded = decoded.unflatten(-1, (network.segment_length, -1)).transpose(1, 2)
+    forecast = denormalise(decoded)[0, ..., network.point_output]  # (segment_length, n_targets)
+
+    each_step = torch.eye(network.segment_length, dtype=past.dtype, device=past.device)
+    norms = []
+    for target in range(network.n_targets):
+        (derivative,) = torch.autograd.grad(
+            forecast[:, target], past, each_step, retain_graph=True, is_grads_batched=True
+        )  # (segment_length, 1, context_length, n_series)
+        segments = split_segments(derivative[:, 0].transpose(1, 2), network.segment_length)
+        norms.append(segments.square().sum((0, 3)).sqrt().flip(1))  # (n_series, n_segments)
+    return torch.stack(norms)
+
+
+def _decoder_gain(network: SAMoVAR, tokens: Tensor) -> Tensor:
+    """What the norm in front of the decoder multiplies the features of a token by."""
+    norm = network.output_norm
+    return norm.weight * (tokens.square().mean(-1, keepdim=True) + norm.eps).rsqrt()
