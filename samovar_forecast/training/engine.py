@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -20,45 +19,12 @@ from samovar_forecast.training.best_weights import BestWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import resolve_device, resolve_precision
 from samovar_forecast.training.module import ForecastingModule
+from samovar_forecast.training.summary import TrainingSummary
 from samovar_forecast.training.windows import Windows
 
 
 class TrainingDivergedError(ValueError):
     """The loss became NaN or infinite before any epoch was worth keeping."""
-
-
-@dataclass(frozen=True)
-class TrainingSummary:
-    """What a training did.
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs run.
-    best_epoch : int
-        Epoch whose weights were kept, counted from 1.
-    steps : int
-        Optimizer steps.
-    validation_error : float or None
-        Mean squared error of the kept weights on the validation windows, on the scaled series.
-    training_loss : float
-        Mean loss of the last epoch.
-    seconds : float
-        Wall time.
-    n_parameters : int
-        Trainable parameters.
-    n_windows : int
-        Training windows.
-    """
-
-    epochs: int
-    best_epoch: int
-    steps: int
-    validation_error: float | None
-    training_loss: float
-    seconds: float
-    n_parameters: int
-    n_windows: int
 
 
 def train(

@@ -1,0 +1,39 @@
+"""What a training did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What a training did.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs run.
+    best_epoch : int
+        Epoch whose weights were kept, counted from 1.
+    steps : int
+        Optimizer steps.
+    validation_error : float or None
+        Mean squared error of the kept weights on the validation windows, on the scaled series.
+    training_loss : float
+        Mean loss of the last epoch.
+    seconds : float
+        Wall time.
+    n_parameters : int
+        Trainable parameters.
+    n_windows : int
+        Training windows.
+    """
+
+    epochs: int
+    best_epoch: int
+    steps: int
+    validation_error: float | None
+    training_loss: float
+    seconds: float
+    n_parameters: int
+    n_windows: int

@@ -1,0 +1,161 @@
+"""What SAMoVAR, LinTrans and FixedVAR have in common, and SAMoVAR against its formula."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+
+NETWORKS = [(SAMoVAR, SAMoVARConfig), (LinTrans, LinTransConfig), (FixedVAR, FixedVARConfig)]
+every_network = pytest.mark.parametrize(("network_class", "config_class"), NETWORKS, ids=lambda x: x.__name__)
+
+
+def build(network_class, config_class, n_series=3, n_targets=3, context_length=40, horizon=8, n_outputs=1, **chosen):
+    chosen = {"d_model": 16, "n_heads": 2, "n_layers": 2, "dropout": 0.0} | chosen
+    torch.manual_seed(0)
+    network = network_class(n_series, n_targets, context_length, horizon, config_class(**chosen), n_outputs).double()
+    with torch.no_grad():  # away from the tiny initial values, where every network is almost the same
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network
+
+
+def window(n_series=3, length=40, batch=2):
+    return torch.randn(batch, length, n_series, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@every_network
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("segment_length", [None, 3, 8, 50])
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_shapes(network_class, config_class, n_outputs, segment_length, n_targets):
+    network = build(
+        network_class, config_class, n_targets=n_targets, n_outputs=n_outputs, segment_length=segment_length
+    )
+    result = network.training_forecast(window())
+    assert result.forecast.shape == (2, 8, n_targets, n_outputs)
+    torch.testing.assert_close(network(window()), result.forecast)
+    if segment_length == 50:
+        assert result.own_forecast is None  # one segment has no successor
+    else:
+        assert result.own_forecast.shape == (*result.own_target.shape, n_outputs)
+
+
+@every_network
+def test_next_segment_forecasts_are_causal(network_class, config_class):
+    network = build(network_class, config_class)
+    segments = torch.randn(2, 3, 5, 8, dtype=torch.float64)
+    changed = segments.clone()
+    changed[:, :, 3:] += 1
+    before, after = network.next_segments(segments), network.next_segments(changed)
+    torch.testing.assert_close(before[:, :, :3], after[:, :, :3])
+    assert not torch.allclose(before[:, :, 3:], after[:, :, 3:])
+
+
+@every_network
+def test_own_target_is_the_following_segment(network_class, config_class):
+    network = build(network_class, config_class)
+    past = window()
+    level, scale = past[:, -8:].mean(1, keepdim=True), past.std(1, keepdim=True) + 1e-8
+    z = (past - level) / scale
+    target = network.training_forecast(past).own_target  # (batch, segment, step, target)
+    for n in range(4):
+        torch.testing.assert_close(target[:, n], z[:, 8 * (n + 1) : 8 * (n + 2)])
+
+
+@every_network
+def test_univariate_series_do_not_see_each_other(network_class, config_class):
+    network = build(network_class, config_class, univariate=True)
+    past = window()
+    changed = past.clone()
+    changed[:, :, 0] = torch.randn(2, 40, dtype=torch.float64)
+    torch.testing.assert_close(network(past)[:, :, 1:], network(changed)[:, :, 1:])
+    mixed = build(network_class, config_class)
+    assert not torch.allclose(mixed(past)[:, :, 1:], mixed(changed)[:, :, 1:])
+
+
+@every_network
+def test_forecast_follows_shift_and_scale(network_class, config_class):
+    network, past = build(network_class, config_class), window()
+    torch.testing.assert_close(network(1000 * past + 5), 1000 * network(past) + 5, rtol=1e-6, atol=1e-4)
+
+
+@every_network
+def test_short_segments_roll_forward(network_class, config_class):
+    """The second segment is the forecast of a context that ends with the first one."""
+    network = build(network_class, config_class, segment_length=4, horizon=8)
+    past = window()
+    level, scale = past[:, -4:].mean(1, keepdim=True), past.std(1, keepdim=True) + 1e-8
+    segments = ((past - level) / scale).transpose(1, 2).unflatten(-1, (-1, 4))
+    first = network.next_segments(segments)[:, :, -1, :, 0]
+    second = network.next_segments(torch.cat([segments[:, :, 1:], first.unsqueeze(2)], 2))[:, :, -1, :, 0]
+    expected = torch.cat([first, second], -1).transpose(1, 2) * scale + level
+    torch.testing.assert_close(network(past).squeeze(-1), expected)
+
+
+@every_network
+def test_every_parameter_learns(network_class, config_class):
+    network = build(network_class, config_class)
+    result = network.training_forecast(window())
+    (result.forecast.square().mean() + F.mse_loss(result.own_forecast.squeeze(-1), result.own_target)).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+@every_network
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"n_heads": 3}, "n_heads must divide d_model"), ({"dropout": 1.0}, "dropout"), ({"n_layers": 0}, "n_layers"),
+     ({"segment_length": 0}, "segment_length"), ({"d_model": -8}, "d_model")],
+)  # fmt: skip
+def test_bad_hyperparameters_are_named(network_class, config_class, wrong, named):
+    with pytest.raises(ValueError, match=named):
+        build(network_class, config_class, **wrong)
+
+
+def test_samovar_equals_its_formula():
+    """Values and gradients of the whole stack against the running sum k v^T, head by head and token by token."""
+    network = build(SAMoVAR, SAMoVARConfig, n_layers=3)
+    tokens = torch.randn(2, 3, 10, 16, dtype=torch.float64, requires_grad=True)
+
+    def rms(x, weight, eps):
+        return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
+
+    def reference(tokens):
+        x = tokens
+        for norm, (up, _, down, _) in zip(network.feed_forward_norms, network.feed_forwards, strict=True):
+            hidden = rms(x, norm.weight, 1e-5) @ up.weight.T + up.bias
+            x = x + F.gelu(hidden) @ down.weight.T + down.bias
+        x = rms(x, network.stack_norm.weight, 1e-5)
+        projection, scale = network.weights.projection, network.weights.scale
+        outputs = []
+        for head in range(2):
+            columns = slice(8 * head, 8 * head + 8)
+            running, total = x[..., columns], 0.0
+            for layer in range(3):
+                query_rows = slice(16 * layer + 8 * head, 16 * layer + 8 * head + 8)
+                value_rows = slice(48 + query_rows.start, 48 + query_rows.stop)
+                q = rms(x @ projection.weight[query_rows].T + projection.bias[query_rows], scale[layer, head], 1e-8)
+                v = rms(x @ projection.weight[value_rows].T + projection.bias[value_rows], scale[3 + layer, head], 1e-8)
+                state, steps = 0.0, []
+                for t in range(10):
+                    state = state + running[..., t, :, None] * v[..., t, None, :]
+                    steps.append((q[..., t, :, None] * state).sum(-2))
+                running = torch.stack(steps, -2)
+                total = total + running
+            packed = network.output_map.packed[head]
+            lower = torch.tril(packed, -1) + torch.eye(8, dtype=torch.float64)
+            upper = torch.triu(packed, 1) + torch.diag(F.softplus(torch.diag(packed)))
+            outputs.append(total @ lower @ upper)
+        return x + torch.cat(outputs, -1)
+
+    parameters = [tokens, network.weights.projection.weight, network.weights.scale, network.output_map.packed]
+    ours, theirs = network.backbone(tokens), reference(tokens)
+    torch.testing.assert_close(ours, theirs)
+    for a, b in zip(
+        torch.autograd.grad(ours.square().sum(), parameters),
+        torch.autograd.grad(theirs.square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)

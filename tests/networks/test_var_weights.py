@@ -1,0 +1,100 @@
+"""The weights read out of the network are exactly what the network computes."""
+
+import pytest
+import torch
+
+from samovar_forecast.layers.arx_tokens import split_segments
+from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+from samovar_forecast.networks.var_weights import read_weights, segment_influence
+
+every_var = pytest.mark.parametrize(
+    ("network_class", "config_class"), [(SAMoVAR, SAMoVARConfig), (FixedVAR, FixedVARConfig)]
+)
+
+
+def build(network_class, config_class, scale, **chosen):
+    torch.manual_seed(0)
+    chosen = {"d_model": 16, "n_heads": 2, "n_layers": 3, "dropout": 0.0} | chosen
+    network = network_class(4, 3, 30, 6, config_class(**chosen)).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return network
+
+
+@every_var
+@pytest.mark.parametrize("scale", [0.0, 0.1, 0.5])
+def test_parts_add_up_to_the_networks_own_output(network_class, config_class, scale):
+    network, past = build(network_class, config_class, scale), torch.randn(1, 30, 4) * 3 + 2
+    reading = read_weights(network, past)
+
+    own_token = {}
+    network.output_norm.register_forward_pre_hook(lambda _, inputs: own_token.update(token=inputs[0][0, :, -1]))
+    forecast = network(past)[0, ..., 0].T
+    error = (reading.forecast_token - own_token["token"]).norm() / own_token["token"].norm()
+    assert error <= 1e-5
+    rebuilt = reading.baseline + reading.own + reading.contribution.sum((1, 2))
+    assert (rebuilt - forecast).norm() / forecast.norm() <= 1e-5
+
+
+@every_var
+def test_weights_equal_the_sum_over_influence_paths(network_class, config_class):
+    """B^1 = A^1 and B^l_{t,j} = sum_{i=j..t} A^l_{t,i} B^{l-1}_{i,j} with A^l_{t,i} = v_i q_t^T, times S^T."""
+    network, past = build(network_class, config_class, 0.3).double(), torch.randn(1, 30, 4, dtype=torch.float64)
+    reading = read_weights(network, past)
+    z, _ = normalise_instance(past, 6, 3, 1)
+    tokens = network.transform_tokens(network.embed(split_segments(z, 6)))
+    queries, values = network.weights(tokens)
+    n_tokens = network.n_tokens
+    for target in range(3):
+        for head in range(2):
+            paths = None
+            for layer in range(3):
+                q, v = queries[layer][0, target, head], values[layer][0, target, head]
+                step = {(t, i): torch.outer(v[i], q[t]) for t in range(n_tokens) for i in range(t + 1)}
+                if paths is None:
+                    paths = step
+                else:
+                    paths = {
+                        (t, j): sum(step[t, i] @ paths[i, j] for i in range(j, t + 1))
+                        for t in range(n_tokens)
+                        for j in range(t + 1)
+                    }
+                for j in range(n_tokens):
+                    expected = (network.output_map.matrix()[head].T @ paths[n_tokens - 1, j]).T  # in, out
+                    lag, kind = network.n_segments - 1 - j // 2, j % 2
+                    torch.testing.assert_close(reading.weights[target, layer, head, lag, kind], expected)
+
+
+@every_var
+def test_influence_is_the_derivative_with_weights_held_fixed(network_class, config_class):
+    network, past = build(network_class, config_class, 0.3).double(), torch.randn(1, 30, 4, dtype=torch.float64)
+    influence = segment_influence(network, past)
+    assert influence.shape == (3, 4, 5)
+
+    z, _ = normalise_instance(past, 6, 3, 1)
+    tokens = network.transform_tokens(network.embed(split_segments(z, 6)))
+    network.weights = Constant(network.weights(tokens))
+    norm, network.output_norm = network.output_norm, torch.nn.Identity()
+    token = network.backbone(network.embed(split_segments(z, 6)))[0, :, -1]
+    gain = norm.weight / (token.square().mean(-1, keepdim=True) + norm.eps).sqrt()
+
+    def forecast(past):
+        z, denormalise = normalise_instance(past, 6, 3, 1)
+        newest = network.backbone(network.embed(split_segments(z, 6)))[:, :, -1] * gain
+        return denormalise(network.to_segment(newest).transpose(1, 2).unsqueeze(-1))[0, ..., 0]
+
+    jacobian = torch.autograd.functional.jacobian(forecast, past)[:, :, 0]  # (step, target, point, source)
+    expected = jacobian.unflatten(2, (5, 6)).square().sum((0, 3)).sqrt().permute(0, 2, 1).flip(2)
+    torch.testing.assert_close(influence, expected)
+
+
+class Constant(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, tokens):
+        return self.value
