@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -53,10 +53,11 @@ def backtest(
     )
 
 
-def _first_cutoff(index: pd.Index, start: Hashable | None, context_length: int) -> int:
+def _first_cutoff(index: pd.Index, start: Any, context_length: int) -> int:
     if start is None:
         return context_length
-    position = int(index.searchsorted(pd.Timestamp(start) if isinstance(start, str) else start))
+    first = index[index >= start]  # pandas compares a string with dates as it does in df.loc
+    position = len(index) - len(first)
     if position < context_length:
         raise ValueError(f"start={start} has {position} rows in front of it, the network needs {context_length}")
     return position

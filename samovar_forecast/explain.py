@@ -86,7 +86,7 @@ class VARForecaster(Forecaster):
             known = known.unsqueeze(0).to(device)
             covariates = Covariates(known[:, : self.context_length_], known[:, self.context_length_ :])
             with torch.no_grad():
-                past, added = network.remove_effect(past, covariates)
+                past, added = network.take_out_effects(past, covariates)
             network, effect = network.network, added[0]
         assert isinstance(network, SAMoVAR)
         reading = read_weights(network, past)

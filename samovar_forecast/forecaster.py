@@ -46,7 +46,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
     scaler_, known_scaler_ : Scaler
         Scaling of the series and of the known covariates.
     history_ : DataFrame
-        The newest rows, from which `predict` continues; `known_history_` beside it.
+        The newest rows, from which `predict` continues.
+    known_history_ : DataFrame or None
+        The known covariates of those rows.
     frequency_ : offset or int
         Step of the index.
     training_summary_ : TrainingSummary
@@ -189,7 +191,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
         if actual.index[0] != expected:
             raise ValueError(f"y must follow the training data: it begins at {actual.index[0]}, not at {expected}")
         forecast = self.predict(X=X, horizon=len(actual))
-        errors = (np.asarray(forecast).reshape(actual.shape) - actual.to_numpy()) / self.scaler_.scale[-actual.shape[1] :]
+        errors = (np.asarray(forecast).reshape(actual.shape) - actual.to_numpy()) / self.scaler_.scale[
+            -actual.shape[1] :
+        ]
         return -float(np.mean(errors**2))
 
     def update(
@@ -343,6 +347,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
                 raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
             return None
         known = self.known_history_
+        assert known is not None
         if X is not None:
             given = align_columns(read_frame(X, "X"), self.known_, "X")
             known = pd.concat([known[~known.index.isin(given.index)], given])

@@ -75,9 +75,7 @@ def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str) ->
     return data[list(columns)]
 
 
-def order_columns(
-    data: pd.DataFrame, targets: Sequence[Hashable] | None
-) -> tuple[list[Hashable], list[Hashable]]:
+def order_columns(data: pd.DataFrame, targets: Sequence[Hashable] | None) -> tuple[list[Hashable], list[Hashable]]:
     """The targets, and all columns in the order of the networks: covariates first, targets last.
 
     Raises
@@ -154,7 +152,7 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     _check_order(index, name)
     if isinstance(index, pd.PeriodIndex):
         _check_steps(pd.Index(index.asi8), index, 1, f"df.asfreq({index.freqstr!r}) after to_timestamp()", name)
-        return index.freq
+        return index.freq  # type: ignore[return-value]  # a PeriodIndex always has one
     if isinstance(index, pd.DatetimeIndex):
         return _datetime_frequency(index, name, default)
     if len(index) < 2:
@@ -174,9 +172,11 @@ def continue_index(last: pd.Index, frequency: Frequency, periods: int) -> pd.Ind
     """
     end = last[-1]
     if isinstance(last, pd.DatetimeIndex):
+        assert not isinstance(frequency, int)
         return pd.date_range(end, periods=periods + 1, freq=frequency, name=last.name, unit=last.unit)[1:]
     if isinstance(last, pd.PeriodIndex):
         return pd.period_range(end + 1, periods=periods, freq=last.freq, name=last.name)
+    assert isinstance(frequency, int)
     return pd.RangeIndex(end + frequency, end + frequency * (periods + 1), frequency, name=last.name)
 
 

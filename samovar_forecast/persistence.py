@@ -91,7 +91,7 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
         raise ModelFileError(f"{path} is damaged: its weights do not match their checksum")
     try:
         return _rebuild(registered, header, tensors)
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ModelFileError(f"{path} is not a complete model file: {error}") from error
 
 
@@ -122,7 +122,7 @@ def _tensors(forecaster: Forecaster) -> dict[str, Tensor]:
     if forecaster.known_history_ is not None:
         arrays["known_center"], arrays["known_scale"] = forecaster.known_scaler_.center, forecaster.known_scaler_.scale
         arrays["known_history"] = forecaster.known_history_.to_numpy()
-    return tensors | {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
 
 
 def _rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) -> F:
@@ -173,7 +173,7 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -223,7 +223,9 @@ def _describe_index(index: pd.Index, frequency: Any) -> dict[str, Any]:
 def _restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.Index, Any]:
     name, kind = _decode_label(described["name"]), described["kind"]
     if kind == "period":
-        periods = pd.PeriodIndex.from_ordinals(numbers, freq=described["frequency"], name=name)
+        periods = pd.PeriodIndex.from_ordinals(  # type: ignore[attr-defined]  # the stubs lack it
+            numbers, freq=described["frequency"], name=name
+        )
         return periods, periods.freq
     if kind == "datetime":
         dates = pd.DatetimeIndex(numbers.view(f"M8[{described['unit']}]"), name=name)

@@ -55,7 +55,9 @@ def forecast_cutoffs(
     return forecasts
 
 
-def _roll_forward(network: ForecastNetwork, values: Tensor, cutoffs: Tensor, steps: int, known: Tensor | None) -> Tensor:
+def _roll_forward(
+    network: ForecastNetwork, values: Tensor, cutoffs: Tensor, steps: int, known: Tensor | None
+) -> Tensor:
     context_length, horizon = network.context_length, network.horizon
     rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, 0, device=values.device)
     past = values[rows]  # (batch, context_length, n_series)

@@ -27,7 +27,9 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__(nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model), nn.Dropout(dropout))
+        super().__init__(
+            nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model), nn.Dropout(dropout)
+        )
 
     @property
     def output_projection(self) -> nn.Linear:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
@@ -43,51 +44,73 @@ class CovariateNetwork(ForecastNetwork):
         )
         self.network = network
         self.n_locations = network.n_locations
-        self.known_effect = self.static_effect = None
-        if n_known:
-            last = nn.Linear(width, network.n_targets)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            linear = nn.Linear(n_known, network.n_targets, bias=False)
-            nn.init.zeros_(linear.weight)
-            self.known_effect = nn.ModuleDict(
-                {"linear": linear, "curved": nn.Sequential(nn.Linear(n_known, width), nn.GELU(), last)}
-            )
-        if n_static:
-            self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets)
-            nn.init.zeros_(self.static_effect.weight)
-            nn.init.zeros_(self.static_effect.bias)
+        self.known_effect = KnownEffect(n_known, network.n_targets, width) if n_known else None
+        self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
+        if self.static_effect is not None:
+            start_at_zero(self.static_effect)
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
-        return self._with_effects(past, covariates, train=False).forecast
+        rest, added = self.take_out_effects(past, covariates)
+        return self._put_back(self.network(rest, covariates), added)
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
-        return self._with_effects(past, covariates, train=True)
+        rest, added = self.take_out_effects(past, covariates)
+        result = self.network.training_forecast(rest, covariates)
+        return result._replace(forecast=self._put_back(result.forecast, added))
 
-    def _with_effects(self, past: Tensor, covariates: Covariates | None, train: bool) -> TrainingForecast:
+    def take_out_effects(self, past: Tensor, covariates: Covariates | None) -> tuple[Tensor, Tensor]:
+        """The past without the covariates' effect, and the effect on the forecast.
+
+        Shape
+        -----
+        past : (batch, context_length, n_series)
+        output : (batch, context_length, n_series) and (batch, horizon, n_targets)
+        """
         covariates = covariates or Covariates()
-        located = torch.arange(self.n_outputs, device=past.device) < self.n_locations
         added = past.new_zeros(len(past), self.horizon, self.n_targets)
         if self.known_effect is not None:
             if covariates.known_past is None or covariates.known_future is None:
                 raise ValueError("this network was trained with covariates known in the future; give them")
-            effect = self._known(covariates.known_past)  # (batch, context_length, n_targets)
-            others = effect.new_zeros(*effect.shape[:2], self.n_series - self.n_targets)
-            past = past - torch.cat([others, effect], dim=2)
-            added = added + self._known(covariates.known_future)
+            effect = self.known_effect(covariates.known_past)
+            past = past - F.pad(effect, (self.n_series - self.n_targets, 0))  # the targets are the last series
+            added = added + self.known_effect(covariates.known_future)
         if self.static_effect is not None:
             if covariates.static is None:
                 raise ValueError("this network was trained with static covariates; give them")
             shift = self.static_effect(covariates.static).unflatten(1, (self.horizon, self.n_targets))
             added = added + shift * past[:, :, -self.n_targets :].std(1, keepdim=True)
-        result = self.network.training_forecast(past, covariates) if train else TrainingForecast(
-            self.network(past, covariates)
-        )  # fmt: skip
-        return result._replace(forecast=result.forecast + added.unsqueeze(-1) * located)
+        return past, added
 
-    def _known(self, known: Tensor) -> Tensor:
-        assert self.known_effect is not None
-        return self.known_effect["linear"](known) + self.known_effect["curved"](known)
+    def _put_back(self, forecast: Tensor, added: Tensor) -> Tensor:
+        located = torch.arange(self.n_outputs, device=forecast.device) < self.n_locations
+        return forecast + added.unsqueeze(-1) * located
+
+
+class KnownEffect(nn.Module):
+    """Effect of known covariates on every target at the same time, a linear plus a curved part, zero at first.
+
+    Shape
+    -----
+    known : (batch, n_rows, n_known)
+    output : (batch, n_rows, n_targets)
+    """
+
+    def __init__(self, n_known: int, n_targets: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_known, n_targets, bias=False)
+        self.hidden, self.curved = nn.Linear(n_known, width), nn.Linear(width, n_targets)
+        start_at_zero(self.linear)
+        start_at_zero(self.curved)
+
+    def forward(self, known: Tensor) -> Tensor:
+        return self.linear(known) + self.curved(F.gelu(self.hidden(known)))
+
+
+def start_at_zero(layer: nn.Linear) -> None:
+    """Set weight and bias to zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def with_covariates(network: ForecastNetwork, n_known: int, n_static: int) -> ForecastNetwork:

@@ -57,8 +57,6 @@ class LinTrans(SegmentNetwork):
         self.series_position = normal_parameter(n_targets, self.n_tokens, self.d_model)
         self.blocks = nn.ModuleList(Block(self.d_model, self.n_heads, config.dropout) for _ in range(self.n_layers))
         self.initialise()
-        for block in self.blocks:
-            nn.init.normal_(block.attention.output.weight, std=0.02 / (2 * self.n_layers) ** 0.5)
 
     def add_positions(self, tokens: Tensor) -> Tensor:
         return tokens + (self.token_position + self.series_position)
@@ -91,7 +89,7 @@ class Attention(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.queries, self.keys, self.values = (nn.Linear(d_model, d_model) for _ in range(3))
-        self.output = nn.Linear(d_model, d_model)
+        self.output_projection = nn.Linear(d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -101,4 +99,4 @@ class Attention(nn.Module):
         queries, values = split_heads(self.queries(tokens)), split_heads(self.values(tokens))
         keys = split_heads(self.keys(self.dropout(tokens)))
         attended = linear_attention(queries, keys, values).transpose(-2, -3).flatten(-2)
-        return self.dropout(self.output(attended))
+        return self.dropout(self.output_projection(attended))

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
-from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.instance_norm import normalise_instance
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast, initialise_normal
 
@@ -91,11 +90,14 @@ class SegmentNetwork(ForecastNetwork):
         self.to_segment = nn.Linear(d_model, segment_length * n_outputs)
 
     def initialise(self) -> None:
-        """Draw the initial weights; subclasses call it once all layers exist."""
+        """Draw the initial weights; subclasses call it once all layers exist.
+
+        Projections back to the residual stream start smaller, by the number of blocks that add to it.
+        """
         self.apply(initialise_normal)
         for module in self.modules():
-            if isinstance(module, FeedForward):
-                nn.init.normal_(module.output_projection.weight, std=0.02 / (2 * self.n_layers) ** 0.5)
+            if isinstance(projection := getattr(module, "output_projection", None), nn.Linear):
+                nn.init.normal_(projection.weight, std=0.02 / (2 * self.n_layers) ** 0.5)
 
     def add_positions(self, tokens: Tensor) -> Tensor:
         """Add the embeddings of position, series and token type: (batch, n_targets, n_tokens, d_model)."""

@@ -132,4 +132,5 @@ def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
 def _decoder_gain(network: SAMoVAR, tokens: Tensor) -> Tensor:
     """What the norm in front of the decoder multiplies the features of a token by."""
     norm = network.output_norm
+    assert norm.eps is not None
     return norm.weight * (tokens.square().mean(-1, keepdim=True) + norm.eps).rsqrt()

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
@@ -51,11 +51,11 @@ def train(
     """
     device = resolve_device(config.device)
     generator = torch.Generator().manual_seed(seed)
-    module = ForecastingModule(network, config, windows, validation, generator)
-    best = BestWeights()
+    module = ForecastingModule(network.train(), config, windows, validation, generator)
+    best = BestWeights(network)
     began = time.perf_counter()
     with _quiet():
-        trainer = _trainer(config, device, [best] if validation is not None else [], validation is not None)
+        trainer = _trainer(config, device, len(module.train_dataloader()), best if validation is not None else None)
         trainer.fit(module)
     loss = float(trainer.callback_metrics["training_loss"])
     if not math.isfinite(best.error if validation is not None else loss):
@@ -76,25 +76,30 @@ def train(
     )
 
 
-def _trainer(config: TrainingConfig, device: torch.device, callbacks: list[Callback], validates: bool) -> pl.Trainer:
-    if validates and config.patience is not None:
+def _trainer(config: TrainingConfig, device: torch.device, batches: int, best: BestWeights | None) -> pl.Trainer:
+    callbacks: list[Callback] = [] if best is None else [best]
+    if best is not None and config.patience is not None:
         # A NaN error stops at once; the best weights so far are restored.
-        callbacks = [*callbacks, EarlyStopping("validation_error", patience=config.patience, check_finite=True)]
+        callbacks.append(EarlyStopping("validation_error", patience=config.patience, check_finite=True))
     if config.verbose:
-        callbacks = [*callbacks, RichProgressBar()]
-    loggers: dict[str | None, type[Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+        callbacks.append(RichProgressBar())
+    last_batch = batches if config.max_steps is None else config.max_steps * config.accumulate_batches
+    loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.type == "cuda" else 1,
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
         max_epochs=config.max_epochs,
         max_steps=-1 if config.max_steps is None else config.max_steps,
+        # A training that ends inside its first epoch is validated at its last step.
+        val_check_interval=last_batch if last_batch < batches else 1.0,
         gradient_clip_val=config.gradient_clip,
         accumulate_grad_batches=config.accumulate_batches,
         callbacks=callbacks,
         logger=loggers[config.logger](config.log_dir) if config.logger else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
+        limit_val_batches=0 if best is None else 1.0,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=bool(config.verbose),
@@ -110,8 +115,12 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            for message in (
+                ".*does not have many workers",
+                ".*GPU available but not used",
+                ".*LeafSpec.* is deprecated",
+            ):
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         logger.setLevel(level)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric, MeanSquaredError
 
@@ -16,7 +17,7 @@ from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.windows import WindowBatches, Windows
 
-LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
 class ForecastingModule(pl.LightningModule):
@@ -64,16 +65,15 @@ class ForecastingModule(pl.LightningModule):
     def train_dataloader(self) -> WindowBatches:
         return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator)
 
-    def val_dataloader(self) -> WindowBatches | list[Any]:
-        if self.validation is None:
-            return []
+    def val_dataloader(self) -> WindowBatches:
+        assert self.validation is not None  # the Trainer asks for it only where it validates
         return WindowBatches(self.validation.starts.cpu(), 4 * self.config.batch_size)
 
     def training_step(self, starts: Tensor, batch_index: int) -> Tensor:
         past, future, covariates = self.windows.gather(starts)
         result = self.network.training_forecast(past, covariates)
         loss = self.criterion(result.forecast[..., self.network.point_output], future)
-        if result.own_forecast is not None:
+        if result.own_forecast is not None and result.own_target is not None:
             loss = loss + self.criterion(result.own_forecast[..., self.network.point_output], result.own_target)
         self.training_loss.update(loss.detach(), len(starts))
         return loss
@@ -90,7 +90,7 @@ class ForecastingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.log("validation_error", self.validation_error, prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.config.learning_rate,

@@ -48,7 +48,12 @@ def under_our_names(network, arrays):
             ours[f"{block}.attention_norm.weight"] = arrays[f"transformer.pns.{layer}.weight"]
             ours[f"{block}.feed_forward_norm.weight"] = arrays[f"transformer.lns.{layer}.weight"]
             for kind in ("weight", "bias"):
-                for name, theirs in {"queries": "q1", "keys": "k1", "values": "v1", "output": "c_proj"}.items():
+                for name, theirs in {
+                    "queries": "q1",
+                    "keys": "k1",
+                    "values": "v1",
+                    "output_projection": "c_proj",
+                }.items():
                     ours[f"{block}.attention.{name}.{kind}"] = arrays[f"{attention}.{theirs}.{kind}"]
                 for index, theirs in {0: "c_fc", 2: "c_proj"}.items():
                     ours[f"{block}.feed_forward.{index}.{kind}"] = arrays[f"transformer.mlps.{layer}.{theirs}.{kind}"]
@@ -73,9 +78,7 @@ def under_our_names(network, arrays):
         ours[f"weights.projection.{kind}"] = np.concatenate(
             [arrays[f"{layer}.{name}_proj.{kind}"] for name in "qv" for layer in attention]
         )
-    ours["weights.scale"] = np.stack(
-        [arrays[f"{layer}.{name}_norm.weight"] for name in "qv" for layer in attention]
-    )
+    ours["weights.scale"] = np.stack([arrays[f"{layer}.{name}_norm.weight"] for name in "qv" for layer in attention])
     return ours
 
 

@@ -1,0 +1,286 @@
+"""How good a backtest is, measured against the seasonal naive forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from samovar_forecast.frames import Frequency, frequency_of, read_frame
+
+if TYPE_CHECKING:
+    from samovar_forecast.forecaster import Forecaster
+
+NAIVE = "seasonal naive"
+_STEPS_PER_YEAR = {"Week": 52, "MonthBegin": 12, "MonthEnd": 12, "BusinessMonthBegin": 12, "BusinessMonthEnd": 12,
+                   "QuarterBegin": 4, "QuarterEnd": 4, "BQuarterBegin": 4, "BQuarterEnd": 4}  # fmt: skip
+
+
+def mse(backtest: xr.Dataset) -> xr.DataArray:
+    """Mean squared error of each series, over all cutoffs and steps, in squared units of the data.
+
+    Shape
+    -----
+    output : (series,)
+
+    Examples
+    --------
+    >>> dims = ("cutoff", "step", "series")
+    >>> mse(xr.Dataset({"forecast": (dims, np.zeros((2, 3, 1))), "actual": (dims, np.full((2, 3, 1), 2.0))})).values
+    array([4.])
+    """
+    return ((backtest["forecast"] - backtest["actual"]) ** 2).mean(("cutoff", "step"), skipna=False)
+
+
+def mae(backtest: xr.Dataset) -> xr.DataArray:
+    """Mean absolute error of each series, over all cutoffs and steps, in units of the data: (series,)."""
+    return abs(backtest["forecast"] - backtest["actual"]).mean(("cutoff", "step"), skipna=False)
+
+
+def mase(backtest: xr.Dataset, training: pd.Series | pd.DataFrame, season: int | None = None) -> xr.DataArray:
+    """Mean absolute scaled error of each series: below 1 is better than seasonal naive was in training.
+
+    Parameters
+    ----------
+    backtest : Dataset
+        What `Forecaster.backtest` gives.
+    training : Series or DataFrame
+        The training rows. The error is divided by the mean absolute difference between their values one
+        season apart, which is the error of the seasonal naive forecast one step ahead.
+    season : int or None
+        Rows in a season; None: `season_length` of the index.
+
+    Returns
+    -------
+    DataArray
+        NaN for a series that repeats exactly from season to season.
+
+    Raises
+    ------
+    ValueError
+        If `training` lacks a series, or has no more rows than a season.
+
+    Shape
+    -----
+    output : (series,)
+
+    References
+    ----------
+    Hyndman & Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting, 2006.
+    """
+    frame = read_frame(training, "training")
+    season = season_length(frequency_of(frame.index)) if season is None else season
+    values = _select(frame, backtest["series"].values.tolist(), "training").to_numpy()
+    if not 1 <= season < len(values):
+        raise ValueError(f"season must be between 1 and the {len(values)} training rows less one, got {season}")
+    scale = np.abs(values[season:] - values[:-season]).mean(axis=0)
+    return mae(backtest) / np.where(scale > 0, scale, np.nan)
+
+
+def season_length(frequency: Frequency) -> int:
+    """Rows in the season that a frequency suggests.
+
+    A day for steps between a minute and less than a day (hourly 24, 15 minutes 96), a week for days (7;
+    business days 5), a year for weeks (52), months (12) and quarters (4). Otherwise 1.
+
+    Examples
+    --------
+    >>> [season_length(pd.tseries.frequencies.to_offset(step)) for step in ("h", "15min", "D", "W", "MS", "QE", "YS")]
+    [24, 96, 7, 52, 12, 4, 1]
+    >>> season_length(1)
+    1
+    """
+    if isinstance(frequency, int):
+        return 1
+    if isinstance(frequency, pd.offsets.Tick):
+        seconds = pd.Timedelta(frequency).total_seconds()
+        whole = seconds >= 60 and (24 * 3600) % seconds == 0
+        return int(24 * 3600 // seconds) if whole else 1
+    step = frequency.n
+    name = type(frequency).__name__
+    per_season = {"Day": 7, "BusinessDay": 5}.get(name, _STEPS_PER_YEAR.get(name, 1))
+    return per_season // step if per_season % step == 0 else 1
+
+
+def seasonal_naive_backtest(
+    y: pd.Series | pd.DataFrame, horizon: int, season: int, cutoffs: pd.Index | NDArray[Any] | xr.DataArray
+) -> xr.Dataset:
+    """Backtest the forecast that repeats the last season.
+
+    Parameters
+    ----------
+    y : Series or DataFrame
+        The series; all columns are forecast.
+    horizon : int
+        Steps to forecast.
+    season : int
+        Rows in a season.
+    cutoffs : Index, array or DataArray
+        Last observed label of each forecast: labels of `y`, or the coordinate `cutoff` of another backtest.
+
+    Returns
+    -------
+    xarray.Dataset
+        `forecast` and `actual` with the dimensions cutoff, step and series, as `Forecaster.backtest` gives.
+
+    Raises
+    ------
+    ValueError
+        If a cutoff is no row of `y`, has less than a season up to it or less than a horizon behind it.
+
+    Examples
+    --------
+    >>> y = pd.DataFrame({"load": np.arange(6.0)})
+    >>> seasonal_naive_backtest(y, horizon=2, season=3, cutoffs=[2, 3])["forecast"].values[..., 0]
+    array([[0., 1.],
+           [1., 2.]])
+    """
+    frame = read_frame(y)
+    if season < 1 or horizon < 1:
+        raise ValueError(f"season and horizon must be at least 1, got {season=} and {horizon=}")
+    rows = cutoff_rows(frame.index, cutoffs)
+    if len(rows) == 0 or rows.min() < season - 1 or rows.max() + horizon >= len(frame):
+        raise ValueError(
+            f"cutoffs must be rows {season - 1} to {len(frame) - horizon - 1} of y (a season of {season} rows up to "
+            f"each, a horizon of {horizon} behind it), got {f'{rows.min()} to {rows.max()}' if len(rows) else 'none'}"
+        )
+    values, steps = frame.to_numpy(), np.arange(1, horizon + 1)
+    newest = rows[:, None]  # (cutoff, step)
+    dims = ("cutoff", "step", "series")
+    return xr.Dataset(
+        {
+            "forecast": (dims, values[newest - season + 1 + (steps - 1) % season]),
+            "actual": (dims, values[newest + steps]),
+        },
+        coords={"cutoff": _wall_clock(frame.index)[rows], "step": steps, "series": list(frame.columns)},
+        attrs={"model": NAIVE, "season": season},
+    )
+
+
+def cutoff_rows(index: pd.Index, cutoffs: pd.Index | NDArray[Any] | xr.DataArray) -> NDArray[np.intp]:
+    """Row numbers of the last observed labels, whether they are labels of the index or of a backtest.
+
+    Raises
+    ------
+    ValueError
+        If a label is no row, or stands for two rows because the backtest has dropped the time zone.
+    """
+    labels = pd.Index(cutoffs.values if isinstance(cutoffs, xr.DataArray) else cutoffs)
+    if not isinstance(labels, pd.PeriodIndex) and getattr(labels, "tz", None) is None:
+        index = _wall_clock(index)
+    if index.has_duplicates:
+        raise ValueError(
+            f"the wall clock shows {index[index.duplicated()][0]} twice when the time zone is dropped; "
+            "give labels of y, or convert y to UTC first: df.tz_convert('UTC')"
+        )
+    rows = index.get_indexer(labels)
+    if (rows < 0).any():
+        raise ValueError(f"cutoff {labels[int((rows < 0).argmax())]} is no row of y")
+    return rows
+
+
+def accuracy_table(
+    backtest: xr.Dataset, naive: xr.Dataset, training: pd.Series | pd.DataFrame, season: int | None = None
+) -> pd.DataFrame:
+    """MSE, MAE and MASE of a model beside those of the seasonal naive forecast.
+
+    Parameters
+    ----------
+    backtest, naive : Dataset
+        Backtests of the same series at the same cutoffs.
+    training : Series or DataFrame
+        The training rows, which scale the MASE.
+    season : int or None
+        Rows in a season; None: `season_length` of the index.
+
+    Returns
+    -------
+    DataFrame
+        A row for each series and their mean; columns (forecast, measure). MSE and MAE are in units of the
+        data: their mean says something only where the series share a unit. MASE has no unit.
+
+    Raises
+    ------
+    ValueError
+        If the two backtests differ in cutoffs, steps or series.
+    """
+    try:
+        xr.align(backtest, naive, join="exact")
+    except ValueError as error:
+        raise ValueError(f"both backtests must have the same cutoffs, steps and series: {error}") from error
+    columns = {
+        (name, measure): values.to_series()
+        for name, one in ((backtest.attrs.get("model", "model"), backtest), (NAIVE, naive))
+        for measure, values in (("MSE", mse(one)), ("MAE", mae(one)), ("MASE", mase(one, training, season)))
+    }
+    table = pd.DataFrame(columns, index=pd.Index(backtest["series"].values.tolist(), dtype=object, name="series"))
+    return pd.concat([table, table.mean(skipna=False).to_frame("mean").T])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A backtest, that of the seasonal naive forecast at the same cutoffs, and the table of both.
+
+    Attributes
+    ----------
+    backtest, naive : Dataset
+        Forecasts and actual values.
+    table : DataFrame
+        See `accuracy_table`.
+    season : int
+        Rows in the season of the naive forecast.
+    """
+
+    backtest: xr.Dataset
+    naive: xr.Dataset
+    table: pd.DataFrame
+    season: int
+
+
+def evaluate(forecaster: Forecaster, y: pd.Series | pd.DataFrame, test_start: int, stride: int = 1) -> Evaluation:
+    """Backtest a fitted forecaster and the seasonal naive forecast on the newest rows.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        Fitted on rows in front of the test rows.
+    y : Series or DataFrame
+        Training and test rows.
+    test_start : int
+        Number of the first test row; the rows in front of it scale the MASE.
+    stride : int, default 1
+        Rows from one cutoff to the next.
+
+    Raises
+    ------
+    ValueError
+        If the test rows hold no horizon, or the rows in front of them no season and context.
+    """
+    frame = read_frame(y)
+    if not 0 < test_start < len(frame):
+        raise ValueError(f"test_start must be a row between 1 and {len(frame) - 1}, got {test_start}")
+    backtest = forecaster.backtest(frame, start=frame.index[test_start], stride=stride)
+    season = season_length(forecaster.frequency_)
+    newest = test_start - 1 + stride * np.arange(backtest.sizes["cutoff"])
+    targets = frame[forecaster.targets_]
+    naive = seasonal_naive_backtest(targets, forecaster.horizon, season, frame.index[newest])
+    return Evaluation(backtest, naive, accuracy_table(backtest, naive, targets.iloc[:test_start], season), season)
+
+
+def _wall_clock(index: pd.Index) -> pd.Index:
+    """Labels as a backtest carries them: periods as their first moment, dates without time zone."""
+    if isinstance(index, pd.PeriodIndex):
+        return index.to_timestamp()
+    return index.tz_localize(None) if isinstance(index, pd.DatetimeIndex) else index
+
+
+def _select(frame: pd.DataFrame, series: Sequence[Any], name: str) -> pd.DataFrame:
+    missing = [one for one in series if one not in frame.columns]
+    if missing:
+        raise ValueError(f"{name} lacks the series {missing}; it has {list(frame.columns)}")
+    return frame[list(series)]

@@ -1,0 +1,39 @@
+"""Data and settings that many tests share; everything is small enough to train in well under a second."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from samovar_forecast.forecasters import ALL_FORECASTERS
+
+TINY = {
+    "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2,
+    "learning_rate": 1e-2, "random_state": 0, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture
+def tiny():
+    """Hyperparameters of a network that trains in a moment."""
+    return dict(TINY)
+
+
+@pytest.fixture(params=ALL_FORECASTERS, ids=lambda forecaster: forecaster.__name__)
+def forecaster_class(request):
+    return request.param
+
+
+def waves(n_rows=160, n_series=3, index=None, seed=0):
+    """Noisy daily waves on an hourly axis, each series with its own level and size."""
+    time = np.arange(n_rows)
+    noise = np.random.default_rng(seed).normal(scale=0.1, size=(n_rows, n_series))
+    phase, size = np.arange(n_series), 10.0 ** np.arange(n_series)
+    values = size * (5 + np.sin(2 * np.pi * time[:, None] / 24 + phase) + noise)
+    if index is None:
+        index = pd.date_range("2024-01-01", periods=n_rows, freq="h", name="time")
+    return pd.DataFrame(values, index=index, columns=[f"s{i}" for i in range(n_series)])
+
+
+@pytest.fixture
+def y():
+    return waves()

@@ -1,0 +1,280 @@
+"""Every public forecaster, from a DataFrame to a forecast."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
+
+from samovar_forecast import SAMoVARForecaster
+from tests.conftest import waves
+
+
+def test_fit_and_predict(forecaster_class, tiny, y):
+    forecast = forecaster_class(**tiny).fit(y).predict()
+    assert list(forecast.columns) == list(y.columns)
+    assert list(forecast.index) == list(pd.date_range(y.index[-1], periods=9, freq="h")[1:])
+    assert forecast.index.name == "time"
+    assert np.isfinite(forecast.to_numpy()).all()
+
+
+def test_it_learns(forecaster_class, tiny, y):
+    untrained = forecaster_class(**(tiny | {"max_steps": 1, "learning_rate": 1e-9})).fit(y)
+    trained = forecaster_class(**(tiny | {"max_epochs": 15})).fit(y)
+    fresh = waves(400, seed=1)
+
+    def error(forecaster):
+        result = forecaster.backtest(fresh)
+        return float((((result.forecast - result.actual) / y.std().to_numpy()) ** 2).mean())
+
+    assert error(trained) < 0.5 * error(untrained)
+
+
+def test_series_in_series_out(forecaster_class, tiny, y):
+    forecast = forecaster_class(**tiny).fit(y["s1"]).predict()
+    assert isinstance(forecast, pd.Series)
+    assert forecast.name == "s1"
+
+
+def test_columns_in_any_order_give_the_same_forecast(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny).fit(y)
+    pd.testing.assert_frame_equal(forecaster.predict(y), forecaster.predict(y[["s2", "s0", "s1"]]))
+    pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(y))
+
+
+def test_targets_are_forecast_from_all_columns(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny, targets=["s2", "s0"]).fit(y)
+    assert list(forecaster.predict().columns) == ["s2", "s0"]
+    other = y.assign(s1=np.random.default_rng(3).normal(size=len(y)))
+    assert not np.array_equal(forecaster.predict(y), forecaster.predict(other))
+    alone = forecaster_class(**tiny, targets=["s2"]).fit(y)
+    assert list(alone.backtest(y).series.values) == ["s2"]
+
+
+def test_longer_horizons_roll_forward(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny).fit(y)
+    rolled = forecaster.predict(horizon=20)
+    history = pd.concat([y, rolled.iloc[:8]])
+    np.testing.assert_allclose(rolled.iloc[8:16], forecaster.predict(history), rtol=1e-5)
+    pd.testing.assert_frame_equal(rolled.iloc[:5], forecaster.predict(horizon=5))
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_backtest_equals_a_loop_of_predict(forecaster_class, tiny, y, stride):
+    forecaster = forecaster_class(**tiny).fit(y)
+    result = forecaster.backtest(y, start=y.index[130], stride=stride)
+    assert result.forecast.dims == ("cutoff", "step", "series")
+    assert result.sizes["cutoff"] == len(range(130, len(y) - 8 + 1, stride))
+    for position, cutoff in enumerate(result.cutoff.values):
+        end = y.index.get_loc(cutoff) + 1
+        np.testing.assert_allclose(result.forecast[position], forecaster.predict(y.iloc[:end]), rtol=1e-5)
+        np.testing.assert_array_equal(result.actual[position], y.iloc[end : end + 8])
+
+
+def test_backtest_covers_every_full_window(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny).fit(y)
+    assert forecaster.backtest(y).sizes["cutoff"] == len(y) - 24 - 8 + 1
+    assert forecaster.backtest(y.iloc[:32]).sizes["cutoff"] == 1
+    with pytest.raises(ValueError, match="y is too short"):
+        forecaster.backtest(y.iloc[:31])
+    with pytest.raises(ValueError, match="10 rows in front of it, the network needs 24"):
+        forecaster.backtest(y, start=y.index[10])
+    with pytest.raises(ValueError, match="stride"):
+        forecaster.backtest(y, stride=0)
+
+
+def test_known_covariates(forecaster_class, tiny):
+    index = pd.date_range("2024-01-01", periods=400, freq="h")
+    X = pd.DataFrame({"push": np.random.default_rng(0).normal(size=400)}, index=index)
+    y = waves(400, 2, index=index) + 20 * X[["push"]].to_numpy()
+    settings = tiny | {"max_epochs": 30, "learning_rate": 3e-2}
+    forecaster = forecaster_class(**settings).fit(y.iloc[:300], X.iloc[:300])
+    plain = forecaster_class(**settings).fit(y.iloc[:300])
+    with_x, without = forecaster.backtest(y.iloc[270:], X), plain.backtest(y.iloc[270:])
+
+    def error(result):
+        return float(((result.forecast - result.actual)[..., 0] ** 2).mean())
+
+    assert error(with_x) < 0.3 * error(without)
+    with pytest.raises(ValueError, match="X lacks 8 of the 32 rows that are needed, the first of them 2024-01-13 12"):
+        forecaster.predict()
+    with pytest.raises(ValueError, match="X lacks 1 of"):
+        forecaster.predict(X=X.iloc[300:307])
+    with pytest.raises(ValueError, match="fitted without X"):
+        plain.predict(X=X)
+    ahead = forecaster.predict(X=X.iloc[300:330], horizon=20)
+    assert ahead.shape == (20, 2)
+    np.testing.assert_allclose(ahead.iloc[:8], forecaster.predict(y.iloc[:300], X), rtol=1e-5)
+
+
+def test_same_seed_same_forecast(forecaster_class, tiny, y):
+    one, two = (forecaster_class(**tiny).fit(y).predict() for _ in range(2))
+    assert np.array_equal(one, two)
+    other = forecaster_class(**(tiny | {"random_state": 1})).fit(y).predict()
+    assert not np.array_equal(one, other)
+
+
+def test_the_callers_random_state_survives(tiny, y):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    SAMoVARForecaster(**tiny).fit(y)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny).fit(y.iloc[:150])
+    moved = copy.deepcopy(forecaster).update(y.iloc[150:], retrain=False)
+    pd.testing.assert_frame_equal(moved.predict(), forecaster.predict(y))
+    trained = copy.deepcopy(forecaster).update(y.iloc[150:])
+    assert trained.predict().index.equals(moved.predict().index)
+    assert not np.allclose(trained.predict(), moved.predict())
+    assert trained.training_summary_.n_windows == 10  # every window with a target among the ten new rows
+    with pytest.raises(ValueError, match="leaves a gap"):
+        forecaster.update(y.iloc[152:])
+
+
+def test_update_row_by_row_equals_update_at_once(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny).fit(y.iloc[:150])
+    at_once = copy.deepcopy(forecaster).update(y.iloc[150:], retrain=False)
+    for row in range(150, len(y)):
+        forecaster.update(y.iloc[[row]], retrain=False)
+    pd.testing.assert_frame_equal(forecaster.predict(), at_once.predict())
+
+
+def test_score_is_the_negative_error_of_the_following_block(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny).fit(y.iloc[:140])
+    errors = (forecaster.predict(horizon=20) - y.iloc[140:]) / forecaster.scaler_.scale
+    assert forecaster.score(y.iloc[140:]) == pytest.approx(-(errors.to_numpy() ** 2).mean())
+    with pytest.raises(ValueError, match="must follow the training data"):
+        forecaster.score(y.iloc[141:])
+
+
+@pytest.mark.parametrize("index", ["dates", "range"])
+def test_cross_validation(forecaster_class, tiny, y, index):
+    if index == "range":
+        y = y.reset_index(drop=True)
+    scores = cross_val_score(forecaster_class(**tiny), y, cv=TimeSeriesSplit(2, test_size=12), error_score="raise")
+    assert scores.shape == (2,)
+    assert (scores < 0).all()
+
+
+def test_grid_search(forecaster_class, tiny, y):
+    search = GridSearchCV(
+        forecaster_class(**tiny),
+        {"learning_rate": [1e-9, 1e-2], "d_model": [8]},
+        cv=TimeSeriesSplit(2, test_size=8),
+        error_score="raise",
+    ).fit(y)
+    assert search.best_params_["learning_rate"] == 1e-2
+    assert search.best_estimator_.predict().shape == (8, 3)
+
+
+def test_sklearn_conventions(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny)
+    assert set(vars(forecaster)) == set(forecaster.get_params())  # __init__ only assigns
+    copied = clone(forecaster.set_params(dropout=0.3))
+    assert copied.get_params() == forecaster.get_params()
+    assert copied is not forecaster
+    assert f"{forecaster_class.__name__}(" in repr(forecaster)
+    assert "<div" in forecaster._repr_html_()
+    with pytest.raises(NotFittedError):
+        forecaster.predict()
+    with pytest.raises(ValueError, match="Invalid parameter 'horizont'"):
+        forecaster.set_params(horizont=3)
+    with pytest.raises(TypeError, match="horizont"):
+        forecaster_class(horizont=3)
+    before = forecaster.get_params()
+    forecaster.fit(y)
+    assert forecaster.get_params() == before
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda fitted: pickle.loads(pickle.dumps(fitted))])
+def test_copies_forecast_the_same(forecaster_class, tiny, y, duplicate):
+    fitted = forecaster_class(**tiny).fit(y)
+    assert np.array_equal(duplicate(fitted).predict(), fitted.predict())
+
+
+def test_predict_changes_nothing(forecaster_class, tiny, y):
+    fitted = forecaster_class(**tiny).fit(y)
+    before = copy.deepcopy(fitted)
+    fitted.predict(horizon=20)
+    fitted.backtest(y)
+    fitted.score(waves(180).iloc[160:])
+    assert vars(fitted).keys() == vars(before).keys()
+    pd.testing.assert_frame_equal(fitted.history_, before.history_)
+    for name, weight in fitted.network_.state_dict().items():
+        assert torch.equal(weight, before.network_.state_dict()[name])
+
+
+def test_context_is_chosen_from_horizon_and_data(y):
+    settings = {"d_model": 8, "n_heads": 2, "n_layers": 1, "max_steps": 1, "device": "cpu"}
+    assert SAMoVARForecaster(horizon=4, **settings).fit(y).context_length_ == 40
+    assert SAMoVARForecaster(horizon=8, **settings).fit(y).context_length_ == (128 - 8) // 2
+
+
+def test_too_short_names_the_rows_needed(forecaster_class, tiny, y):
+    with pytest.raises(ValueError, match="need at least 32"):
+        forecaster_class(**(tiny | {"validation_fraction": 0})).fit(y.iloc[:31])
+    forecaster_class(**(tiny | {"validation_fraction": 0})).fit(y.iloc[:32])
+    with pytest.raises(ValueError, match="the network needs 24 of history"):
+        forecaster_class(**tiny).fit(y).predict(y.iloc[:23])
+
+
+def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
+    with pytest.warns(UserWarning, match="20 rows is|less than one horizon"):
+        forecaster = SAMoVARForecaster(**tiny).fit(y.iloc[:36])
+    assert forecaster.training_summary_.validation_error is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "named"),
+    [
+        ({"horizon": 0}, ValueError, "horizon must be at least 1"),
+        ({"horizon": 2.5}, TypeError, "horizon must be a positive integer"),
+        ({"horizon": True}, TypeError, "horizon must be a positive integer"),
+        ({"context_length": -1}, ValueError, "context_length must be at least 1"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"max_epochs": None}, TypeError, "max_epochs"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be greater than 0"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number"),
+        ({"weight_decay": -1}, ValueError, "weight_decay"),
+        ({"gradient_clip": 0}, ValueError, "gradient_clip"),
+        ({"validation_fraction": 1.0}, ValueError, r"validation_fraction must be in \[0, 1\)"),
+        ({"schedule": "linear"}, ValueError, "schedule must be one of"),
+        ({"scaler": "robust!"}, ValueError, "scaler must be one of"),
+        ({"loss": "l7"}, ValueError, "loss must be one of"),
+        ({"precision": "64"}, ValueError, "precision must be one of"),
+        ({"logger": "wandb"}, ValueError, "logger must be one of"),
+        ({"device": "gpu7"}, ValueError, "device='gpu7'"),
+        ({"device": "cuda:99"}, ValueError, "device='cuda:99' is not there"),
+        ({"dropout": 1.5}, ValueError, "dropout must be in"),
+        ({"n_heads": 3}, ValueError, "n_heads must divide d_model"),
+        ({"targets": ["nope"]}, ValueError, "targets must name columns"),
+        ({"random_state": "seed"}, ValueError, "seed"),
+    ],
+)
+def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, named):
+    with pytest.raises(error, match=named):
+        forecaster_class(**(tiny | wrong)).fit(y)
+
+
+def test_predict_refuses_foreign_histories(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny).fit(y)
+    with pytest.raises(ValueError, match="lacks"):
+        forecaster.predict(y[["s0", "s1"]])
+    with pytest.raises(ValueError, match="has a step of"):
+        forecaster.predict(waves(index=pd.date_range("2024", periods=160, freq="D")))
+    with pytest.raises(ValueError, match="horizon must be a positive integer"):
+        forecaster.predict(horizon=0)
+
+
+def test_nothing_is_written_into_the_working_directory(forecaster_class, tiny, y, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    forecaster_class(**tiny).fit(y).backtest(y)
+    assert list(tmp_path.iterdir()) == []
