@@ -1,0 +1,1 @@
+"""The networks, one per file, and the contract they keep."""

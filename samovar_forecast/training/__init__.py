@@ -1,0 +1,1 @@
+"""Windows, the one LightningModule and the engine that trains every network."""

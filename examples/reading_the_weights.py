@@ -1,0 +1,39 @@
+"""Read the vector autoregression inside a trained SAMoVAR: which past drives the forecast?"""
+
+import numpy as np
+import pandas as pd
+
+from samovar_forecast import SAMoVARForecaster
+
+# Demand follows its own day, and the temperature of twelve hours ago.
+rng = np.random.default_rng(0)
+index = pd.date_range("2024-01-01", periods=2000, freq="h")
+temperature = pd.Series(rng.normal(size=2000)).rolling(24, min_periods=1).mean().to_numpy()
+daily = np.sin(2 * np.pi * np.arange(2000) / 24)
+demand = 100 + 10 * daily + 30 * np.roll(temperature, 12) + rng.normal(size=2000)
+y = pd.DataFrame({"temperature": temperature, "demand": demand}, index=index)
+
+forecaster = SAMoVARForecaster(
+    horizon=12, context_length=96, targets=["demand"], max_epochs=8, learning_rate=1e-3, device="cpu", random_state=0
+).fit(y)
+reading = forecaster.explain()
+
+print("The forecast, taken apart (first three steps, units of demand):")
+parts = pd.DataFrame(
+    {
+        "level and bias": reading.baseline.sel(series="demand"),
+        "newest segment itself": reading.own.sel(series="demand"),
+        **{
+            f"lag {lag}": reading.contribution.sel(series="demand", lag=lag).sum("token")
+            for lag in reading.lag.values[:3]
+        },
+        "older lags": reading.contribution.sel(series="demand", lag=slice(4, None)).sum(["lag", "token"]),
+        "sum": reading.forecast.sel(series="demand"),
+        "predict()": forecaster.predict()["demand"].to_numpy(),
+    }
+)
+print(parts.head(3).round(2).T.to_string(header=False))
+
+print("\nHow strongly each past segment moves the forecast of demand (lag 1 = the newest 12 hours):")
+influence = reading.influence.sel(series="demand").to_pandas()
+print(influence.round(2).to_string())
