@@ -63,7 +63,10 @@ def test_column_names_survive(tiny, y, tmp_path, labels):
 
 def test_another_process_reads_it(fitted, tmp_path):
     fitted.save(tmp_path / "model")
-    program = f"from samovar_forecast import SAMoVARForecaster as F; print(F.load({str(tmp_path / 'model')!r}).predict().sum().sum())"
+    program = (
+        "from samovar_forecast import SAMoVARForecaster\n"
+        f"print(SAMoVARForecaster.load({str(tmp_path / 'model')!r}).predict().sum().sum())"
+    )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(run.stdout) == pytest.approx(float(fitted.predict().sum().sum()), rel=1e-6)
 
@@ -101,7 +104,7 @@ def test_damage_is_refused(fitted, tmp_path):
         flipped = bytearray(content)
         flipped[position] ^= 4
         path.write_bytes(flipped)
-        with pytest.raises(ModelFileError, match="damaged|not a model file"):
+        with pytest.raises(ModelFileError, match=r"damaged|not a model file"):
             SAMoVARForecaster.load(path)
 
 

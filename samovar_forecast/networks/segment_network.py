@@ -73,6 +73,10 @@ class SegmentNetwork(ForecastNetwork):
                             "segment_length": segment_length}.items():  # fmt: skip
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if context_length < 2:
+            raise ValueError(
+                f"context_length must be at least 2, got {context_length}: a window is normalised by its deviation"
+            )
         if d_model % config.n_heads:
             raise ValueError(f"n_heads must divide d_model, got n_heads={config.n_heads} and {d_model=}")
         if not 0 <= config.dropout < 1:

@@ -1,0 +1,19 @@
+"""SAMoVAR and its relatives as native darts models."""
+
+try:
+    from darts.utils.data.torch_datasets.utils import PLModuleInput  # noqa: F401  # darts 0.48, with PyTorch
+except ImportError as error:
+    raise ImportError(
+        'samovar_darts needs darts 0.48 and its PyTorch part: pip install "samovar-forecast[darts]"'
+    ) from error
+
+from darts.utils.serialization import add_safe_globals
+
+from samovar_darts.base import NetworkModule
+from samovar_darts.models import ALL_MODELS, FixedVARModel, LinTransModel, SAMoVARModel
+from samovar_darts.schedule import Schedule
+
+__all__ = ["FixedVARModel", "LinTransModel", "SAMoVARModel"]
+
+# darts unpickles a saved model only from classes that are registered
+add_safe_globals([NetworkModule, Schedule, *ALL_MODELS, *(model.network_class for model in ALL_MODELS)])

@@ -1,0 +1,109 @@
+"""From a core forecaster to the darts model of the same network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import Tensor, nn
+
+from samovar_darts.base import DartsModel
+from samovar_darts.models import ALL_MODELS
+from samovar_darts.schedule import Schedule
+from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.scaling import Scaler
+from samovar_forecast.training.config import check_training_config
+from samovar_forecast.training.devices import resolve_device
+
+_LOSSES = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
+
+
+def from_core(core: Forecaster) -> DartsModel:
+    """The darts model with the hyperparameters of a core forecaster and, when that is fitted, its weights.
+
+    A fitted forecaster brings its scaler along, so the darts model takes series in the units of the data. In
+    darts the `targets` are the series, in that order, the other columns of `y` the past covariates, in the order
+    of the frame, and the columns of `X` the future covariates. darts has its own validation series, scaling of
+    unfitted models and logging in place of `validation_fraction`, `scaler` and `logger`.
+
+    Parameters
+    ----------
+    core : Forecaster
+        Fitted or not.
+
+    Returns
+    -------
+    DartsModel
+        Ready to forecast if `core` is fitted: ``predict(n, series=...)``.
+
+    Raises
+    ------
+    ValueError
+        If a hyperparameter is out of range, or an unfitted `core` has no `context_length`.
+    TypeError
+        If there is no darts model of its network.
+
+    Examples
+    --------
+    >>> from samovar_forecast import SAMoVARForecaster
+    >>> from_core(SAMoVARForecaster(horizon=12, context_length=48)).output_chunk_length
+    12
+    """
+    check_training_config(core)
+    model_class = next((model for model in ALL_MODELS if model.network_class is core.network_class), None)
+    if model_class is None:
+        known = [model.__name__ for model in ALL_MODELS]
+        raise TypeError(f"{type(core).__name__} has no darts model; there are {known}")
+    fitted = hasattr(core, "network_")
+    context_length = core.context_length_ if fitted else core.context_length
+    if context_length is None:
+        raise ValueError(
+            "darts needs context_length before it has seen data, and it is None: set it, e.g. "
+            f"{type(core).__name__}(horizon={core.horizon}, context_length={10 * core.horizon}), or fit first"
+        )
+    model = model_class(
+        input_chunk_length=context_length,
+        output_chunk_length=core.horizon,
+        batch_size=core.batch_size,
+        n_epochs=core.max_epochs,
+        optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay},
+        lr_scheduler_cls=Schedule,
+        lr_scheduler_kwargs={"kind": core.schedule, "interval": "step"},
+        loss_fn=_LOSSES[core.loss](),
+        random_state=core.random_state,
+        pl_trainer_kwargs=_trainer_arguments(core),
+        **{field.name: getattr(core, field.name) for field in model_class.network_fields()},
+    )
+    if not fitted:
+        return model
+    state = {f"network.{name}": value for name, value in core.network_.state_dict().items()}
+    state |= _scaler_state("scaler", core.scaler_)
+    state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None)
+    return model.adopt(len(core.columns_) - len(core.targets_), len(core.known_), state)
+
+
+def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
+    device = resolve_device(core.device)
+    arguments: dict[str, Any] = {
+        "accelerator": "auto" if core.device == "auto" else {"cuda": "gpu"}.get(device.type, device.type),
+        "devices": [device.index] if core.device != "auto" and device.type == "cuda" else 1,
+        "gradient_clip_val": core.gradient_clip,
+        "accumulate_grad_batches": core.accumulate_batches,
+        "enable_progress_bar": bool(core.verbose),
+        "enable_model_summary": bool(core.verbose),
+    }
+    if core.max_steps is not None:
+        arguments["max_steps"] = core.max_steps
+    if core.precision != "auto":
+        arguments["precision"] = core.precision
+    if core.patience is not None:  # takes part where `fit` gets a `val_series`
+        stopping = EarlyStopping("val_loss", patience=core.patience, check_on_train_epoch_end=False)
+        arguments["callbacks"] = [stopping]
+    return arguments
+
+
+def _scaler_state(name: str, scaler: Scaler | None) -> dict[str, Tensor]:
+    if scaler is None:
+        return {f"{name}.center": torch.empty(0), f"{name}.scale": torch.empty(0)}
+    return {f"{name}.center": torch.from_numpy(scaler.center), f"{name}.scale": torch.from_numpy(scaler.scale)}

@@ -1,0 +1,74 @@
+"""The public models: each is a network's hyperparameters joined with darts' torch models."""
+
+from __future__ import annotations
+
+from samovar_darts.base import DartsModel
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+
+
+class SAMoVARModel(DartsModel, SAMoVARConfig):
+    """SAMoVAR as a darts model: linear attention realigned as an exact vector autoregression.
+
+    `DartsModel` describes the arguments that all models share, `SAMoVARConfig` those of the network.
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = SAMoVARModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class = SAMoVAR
+
+
+class LinTransModel(DartsModel, LinTransConfig):
+    """LinTrans as a darts model: a transformer with plain linear attention on the tokens of SAMoVAR.
+
+    `DartsModel` describes the arguments that all models share, `LinTransConfig` those of the network.
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = LinTransModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class = LinTrans
+
+
+class FixedVARModel(DartsModel, FixedVARConfig):
+    """FixedVAR as a darts model: SAMoVAR with autoregressive weights that are the same for every window.
+
+    `DartsModel` describes the arguments that all models share, `FixedVARConfig` those of the network.
+
+    References
+    ----------
+    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = FixedVARModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class = FixedVAR
+
+
+ALL_MODELS: tuple[type[DartsModel], ...] = (SAMoVARModel, LinTransModel, FixedVARModel)

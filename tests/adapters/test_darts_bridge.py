@@ -1,0 +1,138 @@
+"""A core forecaster and the darts model that comes out of it forecast the same."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from darts import TimeSeries
+from samovar_darts.bridge import from_core
+from samovar_darts.models import ALL_MODELS
+from samovar_darts.schedule import Schedule
+
+from samovar_forecast.forecasters import SAMoVARForecaster
+from samovar_forecast.networks.samovar import SAMoVAR
+
+CASES = {
+    "all columns": (None, False),
+    "some targets": (["s2", "s0"], False),
+    "known covariates": (None, True),
+    "everything": (["s1"], True),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.replace(" ", "-"))
+def case(request, y, tiny, forecaster_class):
+    """A fitted core forecaster, the darts model made of it, and the data in both languages."""
+    targets, with_known = CASES[request.param]
+    X = None
+    if with_known:
+        index = pd.date_range(y.index[0], periods=len(y) + 16, freq="h")
+        X = pd.DataFrame({"hour": index.hour, "week": index.dayofweek + 1e3}, index=index, dtype=float)
+    core = forecaster_class(**tiny, targets=targets).fit(y, None if X is None else X.loc[y.index])
+    series = {"series": TimeSeries.from_dataframe(y[core.targets_])}
+    if targets is not None:
+        past = [column for column in y.columns if column not in targets]
+        series["past_covariates"] = TimeSeries.from_dataframe(y[past])
+    if X is not None:
+        series["future_covariates"] = TimeSeries.from_dataframe(X)
+    return core, core.to_darts(), X, series
+
+
+def scaled_error(core, ours, theirs):
+    return np.abs((np.asarray(ours) - np.asarray(theirs)) / core.scaler_.scale[-len(core.targets_) :]).max()
+
+
+def test_the_same_forecast(case):
+    core, model, X, series = case
+    forecast = model.predict(8, **series)
+    assert list(forecast.components) == core.targets_
+    assert scaled_error(core, forecast.values(), core.predict(X=X)) < 1e-5
+    assert np.ptp(forecast.values(), axis=0).min() > 0
+
+
+def test_the_same_backtest(case):
+    core, model, X, series = case
+    frame = pd.concat([one.to_dataframe() for name, one in series.items() if name != "future_covariates"], axis=1)
+    backtest = core.backtest(frame, X, stride=8)
+    forecasts = model.historical_forecasts(
+        **series, forecast_horizon=8, stride=8, retrain=False, last_points_only=False
+    )  # fmt: skip
+    assert scaled_error(core, np.stack([one.values() for one in forecasts]), backtest["forecast"]) < 1e-5
+
+
+def test_save_load_and_go_on(case, tmp_path):
+    _, model, _, series = case
+    model.save(str(tmp_path / "model.pt"))  # before any forecast
+    loaded = type(model).load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(loaded.predict(8, **series).values(), model.predict(8, **series).values())
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    model.fit(**series, epochs=1)
+    # on the scaled series: in units of the data the loss of the widest would be a hundred times this
+    assert float(model.trainer.callback_metrics["train_loss"]) < 50
+    changed = [name for name, value in model.model.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed
+    assert all(name.startswith("network.") for name in changed)
+
+
+def test_float32_series(y, tiny, forecaster_class):
+    core = forecaster_class(**tiny).fit(y)
+    forecast = core.to_darts().predict(8, series=TimeSeries.from_dataframe(y.astype("float32")))
+    assert forecast.dtype == np.float32
+    assert scaled_error(core, forecast.values(), core.predict()) < 1e-4
+
+
+def test_unfitted(forecaster_class):
+    core = forecaster_class(
+        horizon=6, context_length=24, batch_size=7, max_epochs=3, max_steps=11, learning_rate=0.02, weight_decay=0.3,
+        schedule="cosine", gradient_clip=0.7, accumulate_batches=2, patience=4, loss="mae", device="cpu",
+        precision="32-true", random_state=5, d_model=8, n_heads=2, n_layers=2, dropout=0.2,
+    )  # fmt: skip
+    model = from_core(core)
+    assert (model.input_chunk_length, model.output_chunk_length) == (24, 6)
+    assert (model.batch_size, model.n_epochs) == (7, 3)
+    assert (model.d_model, model.n_heads, model.n_layers, model.dropout) == (8, 2, 2, 0.2)
+    assert model.model_params["random_state"] == 5
+    assert model.pl_module_params["optimizer_kwargs"] == {"lr": 0.02, "betas": (0.9, 0.95), "weight_decay": 0.3}
+    assert isinstance(model.pl_module_params["loss_fn"], torch.nn.L1Loss)
+    trainer = {
+        "accelerator": "cpu", "devices": 1, "gradient_clip_val": 0.7, "accumulate_grad_batches": 2, "max_steps": 11,
+        "precision": "32-true", "enable_progress_bar": False,
+    }  # fmt: skip
+    assert {name: model.trainer_params[name] for name in trainer} == trainer
+    assert [stopping.patience for stopping in model.trainer_params["callbacks"]] == [4]
+    series = TimeSeries.from_values(np.sin(np.arange(80.0)))
+    model.fit(series)
+    scheduler = model.trainer.lr_scheduler_configs[0].scheduler
+    assert isinstance(scheduler, Schedule)
+    assert model.trainer.global_step == 11
+    assert scheduler.get_last_lr() == pytest.approx([0.0], abs=1e-9)  # the cosine has come to its end
+    assert model.predict(6).values().shape == (6, 1)
+
+
+def test_it_stops_early(tiny):
+    tiny |= {"max_epochs": 50, "patience": 2, "learning_rate": 1e-12}
+    series = TimeSeries.from_values(np.sin(np.arange(60.0, dtype=np.float32)))
+    model = SAMoVARForecaster(**tiny).to_darts()
+    model.fit(series, val_series=series)
+    assert model.epochs_trained == 3  # float32 weights do not move by 1e-12
+
+
+def test_no_context_length(forecaster_class):
+    with pytest.raises(ValueError, match=r"context_length .* None: set it, e\.g\. .*\(horizon=6, context_length=60\)"):
+        from_core(forecaster_class(horizon=6))
+
+
+def test_a_bad_hyperparameter_is_named(forecaster_class):
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        from_core(forecaster_class(horizon=6, context_length=24, batch_size=0))
+
+
+def test_an_unknown_network():
+    class Own(SAMoVAR):
+        pass
+
+    class OwnForecaster(SAMoVARForecaster):
+        network_class = Own
+
+    with pytest.raises(TypeError, match=f"OwnForecaster has no darts model.*{ALL_MODELS[0].__name__}"):
+        from_core(OwnForecaster(horizon=6, context_length=24))

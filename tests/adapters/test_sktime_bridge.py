@@ -1,0 +1,104 @@
+"""From a forecaster of samovar-forecast to sktime, with and without weights."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from samovar_sktime import all_forecasters, from_core
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.split import ExpandingWindowSplitter
+
+from tests.adapters.test_sktime_forecasting import CLASSES, N_TRAIN, SETTINGS, assert_same_weights
+
+
+@pytest.fixture(params=CLASSES, ids=lambda cls: cls.__name__)
+def sktime_class(request):
+    return request.param
+
+
+@pytest.fixture(params=[cls.core_class for cls in CLASSES], ids=lambda cls: cls.__name__)
+def core(request, y):
+    return request.param(**SETTINGS).fit(y.iloc[:N_TRAIN])
+
+
+def test_unfitted(sktime_class):
+    core = sktime_class.core_class(**SETTINGS)
+    forecaster = core.to_sktime()
+    assert type(forecaster) is sktime_class
+    assert forecaster.state == "new"
+    assert forecaster.get_params(deep=False) == core.get_params(deep=False)
+
+
+def test_fit_keeps_the_weights(core, y):
+    forecaster = core.to_sktime()
+    assert forecaster.state == "pretrained"
+    assert list(forecaster.get_pretrained_params()) == ["pretrained_forecaster_"]
+    for n_rows in (N_TRAIN, 140, 60):
+        forecaster.fit(y.iloc[:n_rows])
+        assert forecaster.state == "fitted"
+        assert_same_weights(forecaster.forecaster_, core)
+        assert np.array_equal(forecaster.predict(range(1, 8)), core.predict(y.iloc[:n_rows], horizon=7))
+    assert len(forecaster.predict(fh=-np.arange(60))) == 60
+
+
+@pytest.mark.parametrize("fit_first", [False, True], ids=["pretrained", "fitted"])
+def test_weights_survive_cloning_and_pickling(core, y, fit_first):
+    forecaster = from_core(core)
+    if fit_first:
+        forecaster.fit(y.iloc[:50])
+    for copied in (forecaster.clone().clone(), pickle.loads(pickle.dumps(forecaster)).clone()):
+        assert copied.state == "pretrained"
+        copied.fit(y)
+        assert_same_weights(copied.forecaster_, core)
+
+
+def test_evaluate_with_refit_is_zero_shot(core, y):
+    cv = ExpandingWindowSplitter(fh=range(1, 5), initial_window=40, step_length=30)
+    results = evaluate(from_core(core), cv, y, strategy="refit", return_data=True, error_score="raise")
+    expected = core.backtest(y.iloc[30:], stride=30).forecast.to_numpy()
+    assert len(expected) == len(results) == 4
+    np.testing.assert_allclose(np.stack(results["y_pred"]), expected, rtol=1e-5)
+
+
+def test_a_panel_is_forecast_with_the_same_weights(core, y):
+    panel = pd.concat([y.iloc[:60], y.iloc[:60] * 1.1], keys=["a", "b"], names=["series", "time"])
+    forecast = from_core(core).fit(panel).predict([1])
+    assert np.array_equal(forecast.loc["b"], core.predict(y.iloc[:60] * 1.1, horizon=1))
+
+
+def test_training_and_new_settings_leave_the_carried_weights(core, y):
+    forecaster = from_core(core).fit(y.iloc[:N_TRAIN])
+    forecaster.update(y.iloc[N_TRAIN : N_TRAIN + 4], update_params=True)
+    with pytest.raises(AssertionError):
+        assert_same_weights(forecaster.forecaster_, core)
+    assert_same_weights(forecaster.pretrained_forecaster_, core)
+    forecaster.set_params(horizon=2)
+    assert forecaster.state == "new"
+    assert forecaster.fit(y).forecaster_.network_.horizon == 2
+
+
+def test_covariates_are_wanted_again(core, y):
+    X = pd.DataFrame({"x": np.random.default_rng(1).normal(size=len(y))}, index=y.index)
+    core.fit(y.iloc[:N_TRAIN], X)
+    forecaster = from_core(core).fit(y.iloc[:50], X.iloc[:50])
+    assert np.array_equal(forecaster.predict([1, 2], X.iloc[50:]), core.predict(y.iloc[:50], X, horizon=2))
+    with pytest.raises(ValueError, match=r"covariates \['x'\]"):
+        from_core(core).fit(y.iloc[:50])
+
+
+def test_history_shorter_than_the_context(core, y):
+    with pytest.raises(ValueError, match="too short: 9 rows, the network needs 10"):
+        from_core(core).fit(y.iloc[:9])
+
+
+def test_class_without_a_twin(core):
+    class Custom(type(core)):
+        pass
+
+    with pytest.raises(TypeError, match="Custom has no sktime forecaster"):
+        from_core(Custom())
+
+
+def test_no_class_claims_to_pretrain_on_panels():
+    assert all_forecasters({"capability:pretrain": True}) == []

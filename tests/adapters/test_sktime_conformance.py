@@ -1,0 +1,9 @@
+"""sktime's own checks of the forecaster contract, for every class of the registry."""
+
+from samovar_sktime import all_forecasters
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+
+@parametrize_with_checks([cls for _, cls in all_forecasters()])
+def test_contract(obj, test_name):
+    check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)

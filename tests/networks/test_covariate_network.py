@@ -1,0 +1,138 @@
+"""The covariates' effect: zero at first, taken out of the past, added to the future, learned."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from samovar_forecast.networks.covariate_network import CovariateNetwork, with_covariates
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.network import Covariates, ForecastNetwork
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+
+NETWORKS = [(SAMoVAR, SAMoVARConfig), (LinTrans, LinTransConfig), (FixedVAR, FixedVARConfig)]
+TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "dropout": 0.0}
+
+
+@pytest.fixture(params=NETWORKS, ids=lambda pair: pair[0].__name__)
+def network(request):
+    torch.manual_seed(0)
+    network_class, config_class = request.param
+    return network_class(3, 2, 24, 6, config_class(**TINY), n_outputs=3)
+
+
+@pytest.fixture
+def past():
+    return torch.randn(5, 24, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def covariates():
+    generator = torch.Generator().manual_seed(2)
+    return Covariates(*(torch.randn(*shape, generator=generator) for shape in [(5, 24, 4), (5, 6, 4), (5, 2)]))
+
+
+def randomise(network):
+    for effect in (network.known_effect, network.static_effect):
+        for parameter in effect.parameters():
+            torch.nn.init.normal_(parameter)
+
+
+def test_without_covariates_it_is_the_network_itself(network):
+    assert with_covariates(network, n_known=0, n_static=0) is network
+
+
+def test_it_starts_at_the_plain_network(network, past, covariates):
+    wrapped = with_covariates(network, n_known=4, n_static=2)
+    torch.testing.assert_close(wrapped(past, covariates), network(past), rtol=0, atol=0)
+    for ours, plain in zip(wrapped.training_forecast(past, covariates), network.training_forecast(past), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=0, atol=0)
+
+
+def test_the_network_forecasts_what_the_covariates_leave(network, past, covariates):
+    wrapped = CovariateNetwork(network, n_known=4, n_static=2)
+    randomise(wrapped)
+    with_effect = past.clone()
+    with_effect[:, :, 1:] += wrapped.known_effect(covariates.known_past)  # the first series is no target
+    added = wrapped.known_effect(covariates.known_future)
+    shift = wrapped.static_effect(covariates.static).reshape(5, 6, 2)
+    added = added + shift * past[:, :, 1:].std(1, keepdim=True)
+    expected = network(past) + added.unsqueeze(-1)
+    torch.testing.assert_close(wrapped(with_effect, covariates), expected, rtol=1e-4, atol=1e-4)
+    result, plain = wrapped.training_forecast(with_effect, covariates), network.training_forecast(past)
+    torch.testing.assert_close(result.forecast, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.own_forecast, plain.own_forecast, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.own_target, plain.own_target, rtol=1e-4, atol=1e-4)
+
+
+def test_only_locations_move(network, past, covariates):
+    network.n_locations = 1  # a location and two other parameters of a distribution
+    wrapped = CovariateNetwork(network, n_known=0, n_static=2)
+    torch.nn.init.ones_(wrapped.static_effect.bias)
+    moved = wrapped(past, covariates) - network(past)
+    assert wrapped.point_output == 0
+    torch.testing.assert_close(moved[..., 0], past[:, :, 1:].std(1, keepdim=True).expand(5, 6, 2))
+    assert (moved[..., 1:] == 0).all()
+
+
+def test_float64(network, past, covariates):
+    wrapped = CovariateNetwork(network, n_known=4, n_static=2).double()
+    forecast = wrapped(past.double(), Covariates(*(one.double() for one in covariates)))
+    assert forecast.dtype == torch.float64
+
+
+class LastValue(ForecastNetwork):
+    def forward(self, past, covariates=None):
+        return past[:, -1:, -self.n_targets :, None].expand(-1, self.horizon, -1, 1)
+
+
+def train(network, windows, target, covariates, steps=200):
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
+    for _ in range(steps):
+        loss = F.mse_loss(network.training_forecast(windows, covariates).forecast.squeeze(-1), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(loss)
+
+
+def test_it_learns_a_curved_effect():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    known = torch.randn(256, 14, 1, generator=generator)
+    series = torch.randn(256, 1, 1, generator=generator) + known**2 + 2 * known  # a level that stays, and the effect
+    covariates = Covariates(known[:, :8], known[:, 8:])
+    wrapped = CovariateNetwork(LastValue(1, 1, context_length=8, horizon=6), n_known=1, n_static=0)
+    assert train(wrapped, series[:, :8], series[:, 8:], covariates) < 0.1
+    assert F.mse_loss(wrapped.network(series[:, :8]).squeeze(-1), series[:, 8:]) > 5
+
+
+def test_it_learns_a_static_effect():
+    generator = torch.Generator().manual_seed(0)
+    static = torch.randn(256, 1, generator=generator)
+    past = torch.randn(256, 8, 1, generator=generator)
+    target = (
+        past[:, -1:] + (static * past.squeeze(-1).std(1, keepdim=True)).unsqueeze(-1) * torch.arange(1, 7)[:, None] / 3
+    )
+    wrapped = CovariateNetwork(LastValue(1, 1, context_length=8, horizon=6), n_known=0, n_static=1)
+    assert train(wrapped, past, target, Covariates(static=static)) < 1e-2
+    assert F.mse_loss(wrapped.network(past).squeeze(-1), target) > 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "match"),
+    [
+        ({"known_past": None}, "covariates known in the future"),
+        ({"known_future": None}, "covariates known in the future"),
+        ({"static": None}, "static covariates"),
+    ],
+)
+def test_missing_covariates_are_named(network, past, covariates, missing, match):
+    wrapped = CovariateNetwork(network, n_known=4, n_static=2)
+    with pytest.raises(ValueError, match=match):
+        wrapped(past, covariates._replace(**missing))
+
+
+def test_no_covariates_at_all(network, past):
+    with pytest.raises(ValueError, match="covariates known in the future"):
+        CovariateNetwork(network, n_known=4, n_static=0).training_forecast(past)
