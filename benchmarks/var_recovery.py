@@ -1,4 +1,4 @@
-"""Does the influence that SAMoVAR reports find the lags of a known vector autoregression?
+"""Rank the lags of a known vector autoregression by the influence that SAMoVAR reports.
 
 Simulates a stable VAR(2) of two series, trains SAMoVAR and FixedVAR on it with one-step segments, and ranks the lags by
 the mean influence over many windows. Writes a figure and a JSON file into benchmarks/results/.

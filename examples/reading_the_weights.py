@@ -1,4 +1,4 @@
-"""Read the vector autoregression inside a trained SAMoVAR: which past drives the forecast?"""
+"""Read the vector autoregression inside a trained SAMoVAR: which past drives the forecast."""
 
 import numpy as np
 import pandas as pd

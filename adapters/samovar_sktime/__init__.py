@@ -1,0 +1,14 @@
+"""The forecasters of samovar-forecast as native sktime forecasters."""
+
+try:
+    import sktime  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "sktime":
+        raise
+    raise ImportError('samovar_sktime needs sktime: pip install "samovar-forecast[sktime]"') from error
+
+from samovar_sktime.bridge import from_core
+from samovar_sktime.forecasters import FixedVARForecaster, LinTransForecaster, SAMoVARForecaster
+from samovar_sktime.registry import all_forecasters
+
+__all__ = ["FixedVARForecaster", "LinTransForecaster", "SAMoVARForecaster", "all_forecasters", "from_core"]
