@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 
 from samovar_forecast import FixedVARForecaster, SAMoVARForecaster
+from samovar_forecast.explain import VARForecaster
 
+SETTINGS: dict[str, Any] = {
+    "horizon": 1, "context_length": 16, "d_model": 32, "n_heads": 2, "n_layers": 3, "learning_rate": 1e-3,
+    "max_epochs": 8, "batch_size": 128, "random_state": 0,
+}  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 LAGS = np.array([[[0.2, 0.4], [-0.4, 0.3]], [[0.45, -0.3], [0.25, -0.45]]])  # (lag, target, source)
 
@@ -30,51 +37,56 @@ def simulate(n_rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(values[200:], columns=["a", "b"])
 
 
-def study(forecaster_class: type, y: pd.DataFrame, fresh: pd.DataFrame) -> dict:
-    forecaster = forecaster_class(
-        horizon=1, context_length=32, d_model=32, n_heads=2, n_layers=3, learning_rate=1e-3, max_epochs=6, batch_size=128,
-        random_state=0,
-    ).fit(y)  # fmt: skip
+def study(forecaster_class: type[VARForecaster], y: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
+    """Train, and average the reading over a hundred windows."""
+    forecaster = forecaster_class(**SETTINGS).fit(y)
     errors = forecaster.backtest(fresh)
-    mse = float(((errors.forecast - errors.actual) ** 2).mean())
-    readings = [forecaster.explain(fresh.iloc[end - 32 : end]) for end in range(32, len(fresh), len(fresh) // 100)]
+    context_length = SETTINGS["context_length"]
+    ends = range(context_length, len(fresh), len(fresh) // 100)
+    readings = [forecaster.explain(fresh.iloc[end - context_length : end]) for end in ends]
     influence = np.mean([reading.influence.values for reading in readings], axis=0)  # (target, source, lag)
-    worst = max(
-        float(np.linalg.norm(r.tokens.sel(lag=1, token="main") + r.token_contribution.sum(["lag", "token"]) - r.forecast_token)
-              / np.linalg.norm(r.forecast_token)) for r in readings
-    )  # fmt: skip
-    return {"mse": mse, "influence": influence, "reconstruction_error": worst,
-            "ranking": (np.argsort(-influence.sum((0, 1))) + 1)[:5].tolist(),
-            "epochs": forecaster.training_summary_.epochs, "seconds": forecaster.training_summary_.seconds}  # fmt: skip
+    return {
+        "mse": round(float(((errors.forecast - errors.actual) ** 2).mean()), 4),
+        "reconstruction_error": max(reconstruction_error(reading) for reading in readings),
+        "ranking": (np.argsort(-influence.sum((0, 1))) + 1)[:5].tolist(),
+        "influence": influence,
+        "epochs": forecaster.training_summary_.epochs,
+        "seconds": round(forecaster.training_summary_.seconds),
+    }
+
+
+def reconstruction_error(reading: xr.Dataset) -> float:
+    """How far newest token and contributions are from the network's own forecast token, relative."""
+    own = reading.tokens.sel(lag=1, token="main")
+    rebuilt = own + reading.token_contribution.sum(["lag", "token"])
+    return float(np.linalg.norm(rebuilt - reading.forecast_token) / np.linalg.norm(reading.forecast_token))
 
 
 def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     y, fresh = simulate(20_000, seed=0), simulate(4_000, seed=1)
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
-    lags = np.arange(1, 9)
-    true = np.zeros((2, 2, 8))
+    found = {cls.__name__: study(cls, y, fresh) for cls in (FixedVARForecaster, SAMoVARForecaster)}
+    true = np.zeros((2, 2, SETTINGS["context_length"]))
     true[..., :2] = np.abs(LAGS).transpose(1, 2, 0)
-    found = {}
-    for panel, (name, influence) in zip(panels, [("true coefficients", true), (SAMoVARForecaster, None),
-                                                 (FixedVARForecaster, None)], strict=True):  # fmt: skip
-        if influence is None:
-            result = study(name, y, fresh)
-            influence, name = result.pop("influence")[..., :8], name.__name__
-            result["by_pair"] = influence.round(4).tolist()
-            found[name] = result
-            print(name, {key: value for key, value in result.items() if key != "by_pair"})
-        for pair, (target, source) in enumerate((t, s) for t in range(2) for s in range(2)):
-            panel.bar(
-                lags + 0.2 * (pair - 1.5), influence[target, source], 0.2, label=f"{'ab'[target]} from {'ab'[source]}"
-            )
-        panel.set(title=name, xlabel="lag")
-    panels[0].set_ylabel("absolute influence")
-    panels[0].legend(frameon=False)
-    figure.savefig(RESULTS / "var_recovery.png", dpi=120)
-    found["noise_floor"] = 1.0
-    (RESULTS / "var_recovery.json").write_text(json.dumps(found, indent=1))
+    panels = {"true coefficients": true} | {name: result.pop("influence") for name, result in found.items()}
+    draw(panels).savefig(RESULTS / "var_recovery.png", dpi=120)
+    for name, result in found.items():
+        print(name, result)
+    influence = {name: values.round(4).tolist() for name, values in panels.items()}
+    (RESULTS / "var_recovery.json").write_text(json.dumps({"studies": found, "influence": influence}, indent=1))
+
+
+def draw(panels: dict[str, np.ndarray]) -> Figure:
+    """Influence by lag, one panel per source of it, one bar per pair of series."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, (title, influence) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        for pair, (target, source) in enumerate(np.ndindex(2, 2)):
+            lags = np.arange(1, 9) + 0.2 * (pair - 1.5)
+            axes.bar(lags, influence[target, source, :8], 0.2, label=f"{'ab'[target]} from {'ab'[source]}")
+        axes.set(title=title, xlabel="lag")
+    figure.axes[0].set_ylabel("influence")
+    figure.axes[0].legend(frameon=False)
+    return figure
 
 
 if __name__ == "__main__":

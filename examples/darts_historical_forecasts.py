@@ -9,8 +9,9 @@ import pandas as pd
 from darts import TimeSeries
 from darts.metrics import mae, rmse
 from darts.models import NaiveSeasonal
-from samovar_darts import FixedVARModel, LinTransModel, SAMoVARModel
 from statsmodels.datasets import elnino
+
+from samovar_darts import FixedVARModel, LinTransModel, SAMoVARModel
 
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 

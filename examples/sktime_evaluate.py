@@ -3,13 +3,14 @@
 import logging
 
 import pandas as pd
-from samovar_sktime import SAMoVARForecaster
 from sktime.datasets import load_airline
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.forecasting.model_selection import ForecastingGridSearchCV
 from sktime.forecasting.naive import NaiveForecaster
 from sktime.split import ExpandingWindowSplitter
 from sktime.transformations.boxcox import LogTransformer
+
+from samovar_sktime import SAMoVARForecaster
 
 logging.captureWarnings(True)  # sktime announces a change of default for each of its own objects that is made
 

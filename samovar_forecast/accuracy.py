@@ -241,6 +241,18 @@ class Evaluation:
     table: pd.DataFrame
     season: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """What `json.dumps` takes: errors by series and forecast; None stands for a MASE without scale."""
+        cells = self.table.astype(object).where(self.table.notna(), None)
+        errors = [{name: row[name].to_dict() for name in cells.columns.unique(0)} for _, row in cells.iterrows()]
+        return {
+            "horizon": self.backtest.sizes["step"],
+            "cutoffs": self.backtest.sizes["cutoff"],
+            "season": self.season,
+            "mean": errors[-1],
+            "series": dict(zip(map(str, cells.index[:-1]), errors[:-1], strict=True)),
+        }
+
 
 def evaluate(forecaster: Forecaster, y: pd.Series | pd.DataFrame, test_start: int, stride: int = 1) -> Evaluation:
     """Backtest a fitted forecaster and the seasonal naive forecast on the newest rows.

@@ -160,8 +160,11 @@ def load(
 
     Examples
     --------
-    >>> load("ETTh1").shape  # doctest: +SKIP
-    (17420, 7)
+    ``load("ETTh1")`` is a frame of 17,420 hours x 7 series.
+
+    >>> load("ETTh3")
+    Traceback (most recent call last):
+    ValueError: there is no data set 'ETTh3'; there are ETTh1, ETTh2, ...
     """
     data_set = _data_set(name)
     folder = os.environ.get(FOLDER_VARIABLE) if folder is None else folder

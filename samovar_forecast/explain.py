@@ -61,7 +61,7 @@ class VARForecaster(Forecaster):
             In training standard deviations:
 
             - `influence` (series, source, lag): norm of the derivative of the target's forecast with respect
-              to the segment of the source, weights held fixed.
+              to the segment of the source, the weights' own dependence on the data included.
 
         Raises
         ------

@@ -207,7 +207,7 @@ class Forecaster(FittedData, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` leaves a gap behind the training data.
+            If `y` leaves a gap behind the training data, or replaces more rows than the forecaster remembers.
         """
         from samovar_forecast.training.engine import train
 
@@ -219,7 +219,13 @@ class Forecaster(FittedData, BaseEstimator):
         frame = read_frame(pd.concat([self.history_[self.history_.index < new.index[0]], new]))
         known = self._known_rows(X, frame.index)
         window_length = self.context_length_ + self.horizon
-        if retrain and len(frame) >= window_length:
+        needed = window_length if retrain else self.context_length_
+        if len(frame) < needed:
+            raise ValueError(
+                f"y begins at {new.index[0]}, so far back that {len(frame)} rows are left up to its end, and "
+                f"{needed} are needed; give every row from {self.history_.index[0]} on, or fit again"
+            )
+        if retrain:
             first = max(0, len(frame) - len(new) - window_length + 1)  # the first window that reaches a new row
             starts = torch.arange(first, len(frame) - window_length + 1)
             values, scaled_known = self._scaled(frame, known)

@@ -71,6 +71,7 @@ def plot_forecasts(
     1
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     frame = read_frame(y)
     names, horizon = _panels(backtest, frame, series), backtest.sizes["step"]
@@ -84,7 +85,7 @@ def plot_forecasts(
     visible = slice(max(0, rows[0] - history + 1), rows[-1] + horizon + 1)
     times = _times(frame.index)
 
-    figure = Figure(figsize=(10.5, 1.1 + 2.4 * len(names)), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.1 + 2.4 * len(names)), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=True):
         values = frame[name].to_numpy()
@@ -105,7 +106,7 @@ def plot_forecasts(
     handles, labels = panels[0].get_legend_handles_labels()
     if title is None:
         title = f"{backtest.attrs.get('model', 'Forecasts')}, {horizon} steps ahead"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=_OBSERVED)
+    figure.suptitle(title, x=0.015, ha="left", fontsize=13, fontweight="bold", color=_OBSERVED)
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=9.5)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
 from pathlib import Path
 
@@ -11,7 +12,7 @@ _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 
 
 def read_table(path: str | PathLike[str], encoding: str = "utf-8") -> pd.DataFrame:
-    """Read series from a CSV or Parquet file, with the first column as the time axis.
+    r"""Read series from a CSV or Parquet file, with the first column as the time axis.
 
     The first column holds dates or whole numbers; every other column is a series. A Parquet file that
     pandas wrote with a date, period or integer index keeps it.
@@ -35,7 +36,7 @@ def read_table(path: str | PathLike[str], encoding: str = "utf-8") -> pd.DataFra
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "sales.csv")
-    ...     written = path.write_text("date,shop\\n2024-01-01,3\\n2024-01-02,4\\n")
+    ...     written = path.write_text("date,shop\n2024-01-01,3\n2024-01-02,4\n")
     ...     read_table(path)
                 shop
     date
@@ -47,9 +48,10 @@ def read_table(path: str | PathLike[str], encoding: str = "utf-8") -> pd.DataFra
     if not path.is_file():
         raise FileNotFoundError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
     frame = _read_csv(path, encoding) if kind == "csv" else _read_parquet(path)
+    counted = frame.index.name is None and frame.index.equals(pd.RangeIndex(len(frame)))  # row numbers, no time axis
     if isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
         return frame
-    if not isinstance(frame.index, pd.RangeIndex) and pd.api.types.is_integer_dtype(frame.index):
+    if pd.api.types.is_integer_dtype(frame.index) and not counted:
         return frame
     if frame.shape[1] < 2:
         raise ValueError(
@@ -114,7 +116,9 @@ def _with_time_axis(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} column {column!r} must hold dates or whole numbers, it begins with {labels.iloc[0]}")
     if not pd.api.types.is_integer_dtype(labels):
         try:
-            frame[column] = pd.to_datetime(labels)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Could not infer format")  # an error follows, or it is a date
+                frame[column] = pd.to_datetime(labels)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} column {column!r} must hold dates or whole numbers: {error}") from error
     return frame.set_index(column)

@@ -139,6 +139,16 @@ def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
         forecaster.update(y.iloc[152:])
 
 
+def test_update_refuses_to_forget_its_context(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny).fit(y)
+    expected = forecaster.predict(y.iloc[:158])
+    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows in front are remembered
+    np.testing.assert_allclose(moved_back.predict(), expected, rtol=1e-5)
+    for retrain in (True, False):
+        with pytest.raises(ValueError, match="so far back that 5 rows are left"):
+            forecaster.update(y.iloc[100:105], retrain=retrain)
+
+
 def test_update_row_by_row_equals_update_at_once(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y.iloc[:150])
     at_once = copy.deepcopy(forecaster).update(y.iloc[150:], retrain=False)

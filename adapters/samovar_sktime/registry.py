@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skbase.lookup import all_objects  # type: ignore[import-untyped]
+from skbase.lookup import all_objects
 
 from samovar_sktime.base import SktimeForecaster
 

@@ -101,7 +101,7 @@ def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
     """How strongly each past segment of each series moves the forecast of each target.
 
     The Frobenius norm of the derivative of the target's first forecast segment with respect to the points of
-    the segment, with the autoregressive weights held fixed.
+    the past segment: everything the network does with them, the weights' own dependence on the data included.
 
     Shape
     -----
@@ -109,23 +109,13 @@ def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
     output : (n_targets, n_series, n_segments), the newest segment first
     """
     past = past.detach().requires_grad_()
-    z, denormalise = normalise_instance(past, network.segment_length, network.n_targets, network.n_locations)
-    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
-    queries, values = network.weights(tokens.detach())
-    attended = network.output_map(sum(network.layer_outputs(queries, network.split_heads(tokens), values)))
-    forecast_token = (tokens + attended.transpose(-2, -3).flatten(-2))[:, :, -1]
-    decoded = network.to_segment(forecast_token * _decoder_gain(network, forecast_token.detach()))
-    decoded = decoded.unflatten(-1, (network.segment_length, -1)).transpose(1, 2)
-    forecast = denormalise(decoded)[0, ..., network.point_output]  # (segment_length, n_targets)
-
-    each_step = torch.eye(network.segment_length, dtype=past.dtype, device=past.device)
+    forecast = network(past)[0, : network.segment_length, :, network.point_output]  # (segment_length, n_targets)
+    each_step = torch.eye(len(forecast), dtype=past.dtype, device=past.device)
     norms = []
-    for target in range(network.n_targets):
-        (derivative,) = torch.autograd.grad(
-            forecast[:, target], past, each_step, retain_graph=True, is_grads_batched=True
-        )  # (segment_length, 1, context_length, n_series)
+    for target in forecast.unbind(1):
+        (derivative,) = torch.autograd.grad(target, past, each_step, retain_graph=True, is_grads_batched=True)
         segments = split_segments(derivative[:, 0].transpose(1, 2), network.segment_length)
-        norms.append(segments.square().sum((0, 3)).sqrt().flip(1))  # (n_series, n_segments)
+        norms.append(segments.square().sum((0, 3)).sqrt().flip(1))  # over steps and points: (n_series, n_segments)
     return torch.stack(norms)
 
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
+
 from samovar_darts.bridge import from_core
 from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
-
 from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
 

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import samovar_darts
 import torch
 from darts import TimeSeries
 from darts.metrics import mse
@@ -18,6 +17,8 @@ from darts.utils.likelihood_models.torch import (
     QuantileRegression,
 )
 from darts.utils.onnx import run_onnx_prediction
+
+import samovar_darts
 from samovar_darts.models import ALL_MODELS
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -9,8 +9,8 @@ import torchmetrics
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood, PoissonLikelihood, QuantileRegression
 from darts.utils.torch import MonteCarloDropout
-from samovar_darts.models import ALL_MODELS, SAMoVARModel
 
+from samovar_darts.models import ALL_MODELS, SAMoVARModel
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule

@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from samovar_sktime import all_forecasters, from_core
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.split import ExpandingWindowSplitter
 
+from samovar_sktime import all_forecasters, from_core
 from tests.adapters.test_sktime_forecasting import CLASSES, N_TRAIN, SETTINGS, assert_same_weights
 
 

@@ -1,7 +1,8 @@
 """sktime's own checks of the forecaster contract, for every class of the registry."""
 
-from samovar_sktime import all_forecasters
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from samovar_sktime import all_forecasters
 
 
 @parametrize_with_checks([cls for _, cls in all_forecasters()])

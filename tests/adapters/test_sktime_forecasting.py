@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from samovar_sktime import SAMoVARForecaster, all_forecasters
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.registry import all_estimators
 
 from samovar_forecast.forecasters import ALL_FORECASTERS
+from samovar_sktime import SAMoVARForecaster, all_forecasters
 from tests.conftest import waves
 
 CLASSES = [cls for _, cls in all_forecasters()]

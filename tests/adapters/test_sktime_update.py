@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from samovar_sktime import SAMoVARForecaster
 from sktime.forecasting.base import BaseForecaster
 from sktime.forecasting.compose import TransformedTargetForecaster
 from sktime.forecasting.model_evaluation import evaluate
@@ -13,6 +12,7 @@ from sktime.split import CutoffSplitter, ExpandingWindowSplitter, SlidingWindowS
 from sktime.transformations.detrend import Detrender
 from sktime.transformations.difference import Differencer
 
+from samovar_sktime import SAMoVARForecaster
 from tests.adapters.test_sktime_forecasting import N_TRAIN, SETTINGS, assert_same_weights
 from tests.conftest import waves
 

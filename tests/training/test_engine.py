@@ -213,7 +213,7 @@ def test_rows_and_context_follow_the_data():
     assert choose_context_length(10**6, Rows(horizon=720)) == 4096
     with pytest.warns(UserWarning, match="validation_fraction"):
         assert training_rows(30, Rows()) == 30
-    with pytest.raises(ValueError, match="8 rows to train on.*need at least 9"):
+    with pytest.raises(ValueError, match=r"8 rows to train on.*need at least 9"):
         choose_context_length(8, Rows())
 
 
