@@ -35,6 +35,9 @@ class TrainingConfig:
     schedule : {"onecycle", "cosine", "constant"}, default "onecycle"
         Learning rate over time, stepped per batch: linear warm-up over the first 5 % and linear decay
         ("onecycle"), cosine decay, or no change.
+    average_weights : float or None, default 0.999
+        Decay of the moving average of the weights, which is what is validated and kept. The average reaches back
+        over about a tenth of the steps so far, at most over 1 / (1 - decay). None: the weights themselves.
     gradient_clip : float or None, default 1.0
         Largest norm of the gradient. None: no clipping.
     accumulate_batches : int, default 1
@@ -70,6 +73,7 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     weight_decay: float = 0.1
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    average_weights: float | None = 0.999
     gradient_clip: float | None = 1.0
     accumulate_batches: int = 1
     patience: int | None = 12
@@ -122,9 +126,10 @@ def check_training_config(config: TrainingConfig) -> None:
         ("weight_decay", not_negative, "0 or greater"),
         ("gradient_clip", positive, "greater than 0, or None"),
         ("validation_fraction", lambda x: 0 <= x < 1, "in [0, 1)"),
+        ("average_weights", lambda x: 0 <= x < 1, "in [0, 1), or None"),
     ):
         value = getattr(config, name)
-        if name == "gradient_clip" and value is None:
+        if value is None and name in ("gradient_clip", "average_weights"):
             continue
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"{name} must be a number, got {value!r}")

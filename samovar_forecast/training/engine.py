@@ -52,10 +52,10 @@ def train(
     device = resolve_device(config.device)
     generator = torch.Generator().manual_seed(seed)
     module = ForecastingModule(network.train(), config, windows, validation, generator)
-    best = BestWeights(network)
+    best = BestWeights()
     began = time.perf_counter()
     with _quiet():
-        trainer = _trainer(config, device, len(module.train_dataloader()), best if validation is not None else None)
+        trainer = _trainer(config, device, len(module.train_dataloader()), best, validation is not None)
         trainer.fit(module)
     loss = float(trainer.callback_metrics["training_loss"])
     if not math.isfinite(best.error if validation is not None else loss):
@@ -76,9 +76,11 @@ def train(
     )
 
 
-def _trainer(config: TrainingConfig, device: torch.device, batches: int, best: BestWeights | None) -> pl.Trainer:
-    callbacks: list[Callback] = [] if best is None else [best]
-    if best is not None and config.patience is not None:
+def _trainer(
+    config: TrainingConfig, device: torch.device, batches: int, best: BestWeights, validates: bool
+) -> pl.Trainer:
+    callbacks: list[Callback] = [best]
+    if validates and config.patience is not None:
         # A NaN error stops at once; the best weights so far are restored.
         callbacks.append(EarlyStopping("validation_error", patience=config.patience, check_finite=True))
     if config.verbose:
@@ -99,7 +101,7 @@ def _trainer(config: TrainingConfig, device: torch.device, batches: int, best: B
         logger=loggers[config.logger](config.log_dir) if config.logger else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
-        limit_val_batches=0 if best is None else 1.0,
+        limit_val_batches=1.0 if validates else 0,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=bool(config.verbose),

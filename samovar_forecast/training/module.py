@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric, MeanSquaredError
 
 from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.windows import WindowBatches, Windows
@@ -51,6 +52,7 @@ class ForecastingModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.config = config
+        self.averaged = None if config.average_weights is None else AveragedWeights(network, config.average_weights)
         self.windows, self.validation = windows, validation
         self.generator = generator
         self.criterion = LOSSES[config.loss]
@@ -78,13 +80,22 @@ class ForecastingModule(pl.LightningModule):
         self.training_loss.update(loss.detach(), len(starts))
         return loss
 
+    def on_train_batch_end(self, *_: object) -> None:
+        if self.averaged is not None and self.trainer.global_step > self.averaged.steps:
+            self.averaged.update(self.network)  # once per optimizer step, not per accumulated batch
+
+    @property
+    def evaluated(self) -> ForecastNetwork:
+        """The network that is validated and kept: with averaged weights where they are averaged."""
+        return self.network if self.averaged is None else self.averaged.network
+
     def on_train_epoch_end(self) -> None:
         self.log("training_loss", self.training_loss, prog_bar=True)
 
     def validation_step(self, starts: Tensor, batch_index: int) -> None:
         assert self.validation is not None
         past, future, covariates = self.validation.gather(starts)
-        forecast = self.network(past, covariates)[..., self.network.point_output]
+        forecast = self.evaluated(past, covariates)[..., self.network.point_output]
         self.validation_error.update(forecast.float().contiguous(), future.contiguous())
 
     def on_validation_epoch_end(self) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.schedules import multiplier
@@ -129,7 +130,7 @@ def test_best_weights_are_restored():
     config = TrainingConfig(**(CPU | {"learning_rate": 0.5, "max_epochs": 8, "patience": None}))
     summary = train(network, train_windows, validation, config, seed=0)
     past, future, _ = validation.gather(validation.starts)
-    error = float((network(past).squeeze(-1) - future).square().mean())
+    error = (network(past).squeeze(-1) - future).square().mean().item()
     assert error == pytest.approx(summary.validation_error, rel=1e-5)
     assert summary.epochs == 8
     assert not network.training
@@ -232,3 +233,40 @@ def test_a_progress_bar_only_when_asked(tiny, capsys):
         SAMoVARForecaster(**tiny, verbose=verbose).fit(waves())
         printed = capsys.readouterr().out
         assert ("Epoch" in printed) == bool(verbose)
+
+
+def test_averaged_weights_follow_the_formula():
+    network, seen = fresh_network(), []
+    averaged = AveragedWeights(network, decay=0.5)
+    for step in range(12):
+        with torch.no_grad():
+            network.map.bias.fill_(float(step))
+        averaged.update(network)
+        decay = min(0.5, step / (9 + step))
+        seen.append(step if not seen else decay * seen[-1] + (1 - decay) * step)
+        assert averaged.network.map.bias[0].item() == pytest.approx(seen[-1], rel=1e-6)
+    assert not averaged.network.map.weight.requires_grad
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_the_average_is_validated_and_kept(monkeypatch, accumulated):
+    """Once per optimizer step the average takes in the weights, and it is what training hands over."""
+    averages = []
+    update = AveragedWeights.update
+
+    def spying_update(self, network):
+        update(self, network)
+        averages.append(self.network.map.weight.clone())
+
+    monkeypatch.setattr(AveragedWeights, "update", spying_update)
+    config = TrainingConfig(**CPU, batch_size=8, max_epochs=1, accumulate_batches=accumulated, learning_rate=0.1)
+    for validation in (windows_of(series(seed=1)), None):
+        averages.clear()
+        network = fresh_network()
+        summary = train(network, windows_of(series()), validation, config, seed=0)
+        assert len(averages) == summary.steps == math.ceil(7 / accumulated)
+        assert torch.equal(network.map.weight, averages[-1])
+        if validation is not None:
+            past, future, _ = validation.gather(validation.starts)
+            error = (network(past).squeeze(-1) - future).square().mean().item()
+            assert error == pytest.approx(summary.validation_error, rel=1e-5)
