@@ -44,7 +44,7 @@ def run(name: str, context_length: int, seed: int) -> dict[str, object]:
         "windows": result.sizes["cutoff"],
         "mse": round(float((errors**2).mean()), 4),
         "mae": round(float(abs(errors).mean()), 4),
-        "validation_mse": round(summary.validation_error or float("nan"), 4),
+        "validation_loss": round(summary.validation_loss or float("nan"), 4),
         "epochs": summary.epochs,
         "best_epoch": summary.best_epoch,
         "seconds": round(summary.seconds),

@@ -270,7 +270,7 @@ def _train(forecaster: Forecaster, frame: pd.DataFrame) -> None:
     with console.status(f"training {name} ..."):
         forecaster.fit(frame)
     done = forecaster.training_summary_
-    error = "" if done.validation_error is None else f", validation error {done.validation_error:.4g}"
+    error = "" if done.validation_loss is None else f", validation loss {done.validation_loss:.4g}"
     typer.echo(
         f"trained {name}: {done.n_parameters:,} parameters, {done.epochs} epochs, kept epoch {done.best_epoch}{error}, "
         f"{done.seconds:.1f} s",

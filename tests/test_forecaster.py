@@ -239,7 +239,7 @@ def test_too_short_names_the_rows_needed(forecaster_class, tiny, y):
 def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
     with pytest.warns(UserWarning, match="20 rows is|less than one horizon"):
         forecaster = SAMoVARForecaster(**tiny).fit(y.iloc[:36])
-    assert forecaster.training_summary_.validation_error is None
+    assert forecaster.training_summary_.validation_loss is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from samovar_forecast.training.module import ForecastingModule
 
 
 class BestWeights(pl.Callback):
-    """Remember the evaluated weights at the lowest validation error; give them to the network when training ends.
+    """Remember the evaluated weights at the lowest validation loss; give them to the network when training ends.
 
     Without validation these are the weights at the end.
 
@@ -30,7 +30,7 @@ class BestWeights(pl.Callback):
         self._weights: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: ForecastingModule) -> None:  # type: ignore[override]
-        error = float(trainer.callback_metrics["validation_error"])
+        error = float(trainer.callback_metrics["validation_loss"])
         if error < self.error:
             self.error, self.epoch = error, trainer.current_epoch + 1
             self._weights = {name: value.detach().clone() for name, value in pl_module.evaluated.state_dict().items()}

@@ -24,17 +24,17 @@ class TrainingConfig:
         Columns to forecast; the others are past covariates. None: all columns.
     batch_size : int, default 32
         Windows per training step.
-    max_epochs : int, default 30
+    max_epochs : int, default 100
         Passes over all training windows, at most.
     max_steps : int or None, default None
         Training steps, at most. None: no limit beside `max_epochs`.
-    learning_rate : float, default 1e-4
+    learning_rate : float, default 3e-4
         Peak learning rate.
     weight_decay : float, default 0.1
         Decoupled weight decay of AdamW.
-    schedule : {"onecycle", "cosine", "constant"}, default "onecycle"
+    schedule : {"onecycle", "cosine", "constant"}, default "constant"
         Learning rate over time, stepped per batch: linear warm-up over the first 5 % and linear decay
-        ("onecycle"), cosine decay, or no change.
+        ("onecycle"), cosine decay, or no change: the averaged weights settle all the same.
     average_weights : float or None, default 0.999
         Decay of the moving average of the weights, which is what is validated and kept. The average reaches back
         over about a tenth of the steps so far, at most over 1 / (1 - decay). None: the weights themselves.
@@ -42,14 +42,14 @@ class TrainingConfig:
         Largest norm of the gradient. None: no clipping.
     accumulate_batches : int, default 1
         Batches whose gradients are averaged into one optimizer step.
-    patience : int or None, default 12
-        Epochs without a better validation error before training stops. None: never.
+    patience : int or None, default 5
+        Epochs without a better validation loss before training stops. None: never.
     validation_fraction : float, default 0.2
         Share of the newest rows held out to choose the best epoch. 0: train on everything, keep the last epoch.
     scaler : {"standard", "none"}, default "standard"
         Scaling of each series, fitted on the training rows and undone on output.
-    loss : {"mse", "mae", "huber"}, default "mse"
-        Training loss, on the scaled series.
+    loss : {"mse", "mae", "huber"}, default "mae"
+        Loss of training and validation, on the scaled series.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
@@ -68,18 +68,18 @@ class TrainingConfig:
     context_length: int | None = None
     targets: tuple[str, ...] | list[str] | None = None
     batch_size: int = 32
-    max_epochs: int = 30
+    max_epochs: int = 100
     max_steps: int | None = None
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     weight_decay: float = 0.1
-    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    schedule: Literal["onecycle", "cosine", "constant"] = "constant"
     average_weights: float | None = 0.999
     gradient_clip: float | None = 1.0
     accumulate_batches: int = 1
-    patience: int | None = 12
+    patience: int | None = 5
     validation_fraction: float = 0.2
     scaler: Literal["standard", "none"] = "standard"
-    loss: Literal["mse", "mae", "huber"] = "mse"
+    loss: Literal["mse", "mae", "huber"] = "mae"
     device: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     logger: Literal["csv", "tensorboard"] | None = None

@@ -68,7 +68,7 @@ def train(
         epochs=trainer.current_epoch,
         best_epoch=best.epoch or trainer.current_epoch,
         steps=trainer.global_step,
-        validation_error=best.error if validation is not None else None,
+        validation_loss=best.error if validation is not None else None,
         training_loss=loss,
         seconds=time.perf_counter() - began,
         n_parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
@@ -82,7 +82,7 @@ def _trainer(
     callbacks: list[Callback] = [best]
     if validates and config.patience is not None:
         # A NaN error stops at once; the best weights so far are restored.
-        callbacks.append(EarlyStopping("validation_error", patience=config.patience, check_finite=True))
+        callbacks.append(EarlyStopping("validation_loss", patience=config.patience, check_finite=True))
     if config.verbose:
         callbacks.append(RichProgressBar())
     last_batch = batches if config.max_steps is None else config.max_steps * config.accumulate_batches

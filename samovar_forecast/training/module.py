@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics import MeanMetric, MeanSquaredError
+from torchmetrics import MeanMetric
 
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
@@ -36,7 +36,7 @@ class ForecastingModule(pl.LightningModule):
     windows : Windows
         Training windows.
     validation : Windows or None
-        Windows whose mean squared error selects the epoch.
+        Windows whose mean loss selects the epoch.
     generator : torch.Generator
         Source of the order of windows.
     """
@@ -56,8 +56,10 @@ class ForecastingModule(pl.LightningModule):
         self.windows, self.validation = windows, validation
         self.generator = generator
         self.criterion = LOSSES[config.loss]
+        # Means over windows: a batch counts once per window. "disable" spares the host a look at every loss, and
+        # drops weights, which is why the losses are expanded instead.
         self.training_loss = MeanMetric(nan_strategy="disable")
-        self.validation_error = MeanSquaredError()
+        self.validation_loss = MeanMetric(nan_strategy="disable")
 
     def setup(self, stage: str) -> None:
         self.windows = self.windows.to(self.device)
@@ -77,7 +79,7 @@ class ForecastingModule(pl.LightningModule):
         loss = self.criterion(result.forecast[..., self.network.point_output], future)
         if result.own_forecast is not None and result.own_target is not None:
             loss = loss + self.criterion(result.own_forecast[..., self.network.point_output], result.own_target)
-        self.training_loss.update(loss.detach(), len(starts))
+        self.training_loss.update(loss.detach().expand(len(starts)))
         return loss
 
     def on_train_batch_end(self, *_: object) -> None:
@@ -96,10 +98,10 @@ class ForecastingModule(pl.LightningModule):
         assert self.validation is not None
         past, future, covariates = self.validation.gather(starts)
         forecast = self.evaluated(past, covariates)[..., self.network.point_output]
-        self.validation_error.update(forecast.float().contiguous(), future.contiguous())
+        self.validation_loss.update(self.criterion(forecast.float(), future).expand(len(starts)))
 
     def on_validation_epoch_end(self) -> None:
-        self.log("validation_error", self.validation_error, prog_bar=True)
+        self.log("validation_loss", self.validation_loss, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(

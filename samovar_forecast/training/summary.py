@@ -17,8 +17,8 @@ class TrainingSummary:
         Epoch whose weights were kept, counted from 1.
     steps : int
         Optimizer steps.
-    validation_error : float or None
-        Mean squared error of the kept weights on the validation windows, on the scaled series.
+    validation_loss : float or None
+        Mean loss of the kept weights over the validation windows, steps and series, on the scaled series.
     training_loss : float
         Mean loss of the last epoch.
     seconds : float
@@ -32,7 +32,7 @@ class TrainingSummary:
     epochs: int
     best_epoch: int
     steps: int
-    validation_error: float | None
+    validation_loss: float | None
     training_loss: float
     seconds: float
     n_parameters: int

@@ -43,7 +43,7 @@ def fresh_network():
     return Linear()
 
 
-CPU = {"device": "cpu", "horizon": 2, "schedule": "constant", "validation_fraction": 0.0}
+CPU = {"device": "cpu", "horizon": 2, "loss": "mse"}
 
 
 def test_gathered_windows_equal_slices():
@@ -131,7 +131,7 @@ def test_best_weights_are_restored():
     summary = train(network, train_windows, validation, config, seed=0)
     past, future, _ = validation.gather(validation.starts)
     error = (network(past).squeeze(-1) - future).square().mean().item()
-    assert error == pytest.approx(summary.validation_error, rel=1e-5)
+    assert error == pytest.approx(summary.validation_loss, rel=1e-5)
     assert summary.epochs == 8
     assert not network.training
 
@@ -146,7 +146,7 @@ def test_a_training_that_ends_inside_an_epoch_is_validated():
     config = TrainingConfig(**CPU, max_steps=1, batch_size=8)
     summary = train(fresh_network(), windows_of(series()), windows_of(series(seed=1)), config, seed=0)
     assert summary.steps == 1
-    assert math.isfinite(summary.validation_error)
+    assert math.isfinite(summary.validation_loss)
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -169,7 +169,7 @@ def test_dropout_is_on_while_training_again_after_a_fit(tiny, y):
 
 
 def test_loss_is_forecast_plus_next_segment(tiny, y):
-    settings = tiny | {"max_steps": 1, "learning_rate": 1e-12, "dropout": 0.0, "batch_size": 10**6}
+    settings = tiny | {"max_steps": 1, "learning_rate": 1e-12, "dropout": 0.0, "batch_size": 10**6, "loss": "mse"}
     forecaster = SAMoVARForecaster(**settings, validation_fraction=0.0).fit(y)
     values = torch.from_numpy(forecaster.scaler_.transform(y.to_numpy()))
     windows = Windows(values, torch.arange(len(y) - 32 + 1), 24, 8, 3)
@@ -225,7 +225,7 @@ def test_losses_are_logged_where_asked(tiny, y, tmp_path, logger):
     assert any(name == "metrics.csv" or name.startswith("events") for name in files)
     if logger == "csv":
         metrics = pd.read_csv(next((tmp_path / "logs").rglob("metrics.csv")))
-        assert {"training_loss", "validation_error"} <= set(metrics.columns)
+        assert {"training_loss", "validation_loss"} <= set(metrics.columns)
 
 
 def test_a_progress_bar_only_when_asked(tiny, capsys):
@@ -269,4 +269,4 @@ def test_the_average_is_validated_and_kept(monkeypatch, accumulated):
         if validation is not None:
             past, future, _ = validation.gather(validation.starts)
             error = (network(past).squeeze(-1) - future).square().mean().item()
-            assert error == pytest.approx(summary.validation_error, rel=1e-5)
+            assert error == pytest.approx(summary.validation_loss, rel=1e-5)
