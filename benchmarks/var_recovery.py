@@ -20,7 +20,7 @@ from samovar_forecast.explain import VARForecaster
 
 SETTINGS: dict[str, Any] = {
     "horizon": 1, "context_length": 16, "d_model": 32, "n_heads": 2, "n_layers": 3, "learning_rate": 1e-3,
-    "max_epochs": 8, "batch_size": 128, "random_state": 0,
+    "max_epochs": 8, "batch_size": 128, "loss": "mse", "random_state": 0,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 LAGS = np.array([[[0.2, 0.4], [-0.4, 0.3]], [[0.45, -0.3], [0.25, -0.45]]])  # (lag, target, source)
