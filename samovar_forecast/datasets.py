@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from samovar_forecast.downloads import download
+
 FOLDER_VARIABLE = "SAMOVAR_FORECAST_DATA"
 URL_VARIABLE = "SAMOVAR_FORECAST_URL"
 
@@ -276,20 +278,11 @@ def _find(name: str, data_set: _DataSet, folder: Path, verify: bool) -> Path:
 
 
 def _download(name: str, data_set: _DataSet, base_url: str | None) -> Path:
-    import pooch
-
     file, checksum = next(iter(data_set.files.items()))
     url = data_set.url if base_url is None else f"{base_url.rstrip('/')}/{file}"
-    cache = pooch.create(
-        path=pooch.os_cache("samovar-forecast"),
-        base_url="",
-        registry={file: f"sha256:{checksum}"},
-        urls={file: url},
-        retry_if_failed=1,
-    )
     elsewhere = f"put the file {file} into a folder and set {FOLDER_VARIABLE} to it"
     try:
-        return Path(cache.fetch(file, downloader=pooch.HTTPDownloader(chunk_size=2**20, timeout=60)))
+        return download(url, file, checksum)
     except OSError as error:
         raise OSError(f"{name} could not be downloaded from {url} ({error}); try again, or {elsewhere}") from error
     except ValueError as error:

@@ -169,8 +169,12 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.state["asked"].append(self.path)
-        content = self.state["content"]
-        self.send_response(200 if content is not None else 404)
+        self.state["ranges"].append(self.headers.get("Range"))
+        content, status = self.state["content"], 200 if self.state["content"] is not None else 404
+        if self.headers.get("Range") and self.state["continues"] and content is not None:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            content, status = content[start:], 206 if start < len(content) else 416
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
         if len(self.state["asked"]) <= self.state["cut"]:
@@ -187,7 +191,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("SAMOVAR_FORECAST_DATA", raising=False)
-    state = {"content": CSV, "cut": 0, "asked": []}
+    state = {"content": CSV, "cut": 0, "asked": [], "ranges": [], "continues": True}
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, state)) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         state["url"] = f"http://127.0.0.1:{running.server_port}/mirror/"
@@ -228,18 +232,33 @@ def test_other_content_is_refused_and_not_kept(small, server, tmp_path, verify):
     assert cached(tmp_path) == []
 
 
-def test_interrupted_download_is_finished(small, server, tmp_path):
-    server["cut"] = 1
-    assert len(datasets.load("Small", base_url=server["url"])) == 4
-    assert len(server["asked"]) == 2
-    assert cached(tmp_path) == ["small.csv"]
+@pytest.mark.parametrize("continues", [True, False])
+def test_interrupted_download_goes_on_where_it_broke_off(server, tmp_path, monkeypatch, continues):
+    content = b"date,a,b\n" + b"".join(b"row %06d,%d,%d\n" % (i, i, -i) for i in range(20_000))
+    monkeypatch.setitem(datasets._DATA_SETS, "Long", small_set(content, "long.csv", n_rows=20_000))
+    server["content"], server["cut"] = content, 1
+    server["continues"] = continues  # a server that ignores ranges gives the whole file again
+    assert len(datasets.load("Long", base_url=server["url"])) == 20_000
+    first, second = server["ranges"]
+    assert first is None
+    assert len(content) / 4 < int(second.removeprefix("bytes=").removesuffix("-")) <= len(content) / 2
+    assert cached(tmp_path) == ["long.csv"]
 
 
-def test_download_that_never_finishes_leaves_nothing(small, server, tmp_path):
+def test_foreign_part_is_not_kept(small, server, tmp_path):
+    (tmp_path / "cache" / "samovar-forecast").mkdir(parents=True)
+    for foreign in (b"x" * 5, b"x" * (len(CSV) + 5)):
+        (tmp_path / "cache" / "samovar-forecast" / "small.csv.part").write_bytes(foreign)
+        assert len(datasets.load("Small", base_url=server["url"])) == 4
+        assert cached(tmp_path) == ["small.csv"]
+        (tmp_path / "cache" / "samovar-forecast" / "small.csv").unlink()
+
+
+def test_download_that_never_finishes_leaves_no_file(small, server, tmp_path):
     server["cut"] = 9
     with pytest.raises(OSError, match=r"Small could not be downloaded from .* SAMOVAR_FORECAST_DATA"):
         datasets.load("Small", base_url=server["url"])
-    assert cached(tmp_path) == []
+    assert "small.csv" not in cached(tmp_path)
     server["cut"] = 0
     assert len(datasets.load("Small", base_url=server["url"])) == 4
 

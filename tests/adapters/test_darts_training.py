@@ -69,7 +69,7 @@ def test_the_loss_is_that_of_the_core(model_class):
     series = waves()
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
-    core = ForecastingModule(model.model.network, TrainingConfig(), windows, None, torch.Generator())
+    core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
     assert logged(model)["train_loss"] == pytest.approx(float(core.training_step(windows.starts, 0)), rel=1e-5)
 
 
