@@ -6,14 +6,13 @@ import inspect
 import json
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
+from samovar_forecast.command_errors import Commands
 from samovar_forecast.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -23,32 +22,6 @@ if TYPE_CHECKING:
     from samovar_forecast.forecaster import Forecaster
 
 # torch, pandas, matplotlib are imported where they are needed: --help and a wrong option answer at once.
-
-
-class _Commands(TyperGroup):
-    """Turns what the package's own gates raise into one line on stderr and the exit code 2."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _print_warning
-                return super().invoke(ctx)
-        except BrokenPipeError:  # `| head` is no error; typer ends quietly
-            raise
-        except (ValueError, TypeError, OSError) as error:
-            message = error.strerror and f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else None
-            _print_line("error", message or str(error))
-            raise typer.Exit(2) from error
-
-
-def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning, FutureWarning)):
-        _print_line("warning", str(message))
-
-
-def _print_line(kind: str, message: str) -> None:
-    typer.secho(f"{kind}: ", fg="red" if kind == "error" else "yellow", err=True, nl=False)
-    typer.echo(" ".join(message.split()), err=True)
 
 
 DEFAULTS = TrainingConfig()
@@ -74,7 +47,7 @@ Targets = Annotated[str | None, typer.Option(help="Columns to forecast, as a,b; 
 Encoding = Annotated[str, typer.Option(help="Encoding of the CSV file.")]
 MODEL_FILE, TEST_FRACTION = Path("model.safetensors"), 0.2
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:

@@ -45,7 +45,8 @@ class TrainingConfig:
     patience : int or None, default 5
         Epochs without a better validation loss before training stops. None: never.
     validation_fraction : float, default 0.2
-        Share of the newest rows held out to choose the best epoch. 0: train on everything, keep the last epoch.
+        Share of the newest rows held out to choose the best epoch and to stop early. 0: train on everything for
+        all of `max_epochs` and keep the last.
     scaler : {"standard", "none"}, default "standard"
         Scaling of each series, fitted on the training rows and undone on output.
     loss : {"mse", "mae", "huber"}, default "mae"
