@@ -3,6 +3,7 @@ import torch
 from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
 from samovar_forecast.layers.instance_norm import normalise_instance
 from samovar_forecast.layers.invertible_map import InvertibleMap
+from samovar_forecast.layers.revin import RevIN
 
 
 def test_instance_norm_uses_the_recent_level_and_the_deviation_of_all_points():
@@ -60,3 +61,35 @@ def test_output_map_is_invertible_for_any_parameter():
         assert (determinant > 0).all()
         tokens = torch.randn(2, 3, 4, 5, dtype=torch.float64)
         torch.testing.assert_close(layer(tokens), torch.einsum("bhnd,hde->bhne", tokens, matrix))
+
+
+def test_revin_goes_there_and_back():
+    norm = RevIN(n_series=4, n_targets=2)
+    with torch.no_grad():
+        norm.scale.uniform_(0.5, 2)
+        norm.shift.normal_()
+    past = 100 + 30 * torch.randn(3, 50, 4)
+    normalised, denormalise = norm(past, n_locations=1)
+    expected = (past - past.mean(1, keepdim=True)) / (past.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(normalised.transpose(1, 2), expected * norm.scale + norm.shift)
+    back = denormalise(normalised[:, -2:].transpose(1, 2).unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(back, past[..., -2:], rtol=1e-5, atol=0)
+
+
+def test_revin_of_a_constant_is_zero_and_its_statistics_have_no_gradient():
+    past = torch.full((2, 20, 3), 1e6, requires_grad=True)
+    normalised, denormalise = RevIN(3, 3)(past, n_locations=1)
+    assert (normalised == 0).all()
+    forecast = denormalise(torch.zeros(2, 5, 3, 1))
+    assert (forecast == 1e6).all()
+    (forecast.sum() + normalised.sum()).backward()
+    torch.testing.assert_close(past.grad, torch.full_like(past, 1e-5**-0.5))  # of (past - mean) / deviation alone
+
+
+def test_revin_leaves_the_parameters_of_a_distribution_alone():
+    norm = RevIN(2, 1)
+    forecast = torch.randn(3, 4, 1, 3)
+    _, denormalise = norm(5 + torch.randn(3, 30, 2), n_locations=1)
+    result = denormalise(forecast)
+    assert torch.equal(result[..., 1:], forecast[..., 1:])
+    assert not torch.equal(result[..., :1], forecast[..., :1])
