@@ -3,9 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samovar_forecast.forecasters import FixedVARForecaster, LinTransForecaster, SAMoVARForecaster
+    from samovar_forecast.forecasters import (
+        FixedVARForecaster,
+        LinearAttentionForecaster,
+        LinTransForecaster,
+        SAMformerForecaster,
+        SAMoVARForecaster,
+    )
 
-__all__ = ["FixedVARForecaster", "LinTransForecaster", "SAMoVARForecaster"]
+__all__ = [
+    "FixedVARForecaster",
+    "LinTransForecaster",
+    "LinearAttentionForecaster",
+    "SAMformerForecaster",
+    "SAMoVARForecaster",
+]
 __version__ = "0.1.0"
 
 

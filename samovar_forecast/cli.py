@@ -32,13 +32,14 @@ def _hyperparameter(name: str) -> Any:
     """The command-line option of a hyperparameter, with the words of its one declaration."""
     found = re.search(rf"^{name} : .*\n((?:    .*\n?)+)", _CONFIG_DOC, re.MULTILINE)
     assert found is not None, name
-    return typer.Option(f"--{name.replace('_', '-')}", help=" ".join(found.group(1).split()))
+    text = " ".join(found.group(1).split())
+    return typer.Option(f"--{name.replace('_', '-')}", help=f"{text} Default: the model's own.")
 
 
 Horizon = Annotated[int, _hyperparameter("horizon")]
 ContextLength = Annotated[int | None, _hyperparameter("context_length")]
-MaxEpochs = Annotated[int, _hyperparameter("max_epochs")]
-LearningRate = Annotated[float, _hyperparameter("learning_rate")]
+MaxEpochs = Annotated[int | None, _hyperparameter("max_epochs")]
+LearningRate = Annotated[float | None, _hyperparameter("learning_rate")]
 RandomState = Annotated[int | None, _hyperparameter("random_state")]
 Device = Annotated[str, _hyperparameter("device")]
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file; first column: dates or whole numbers.")]
@@ -74,8 +75,8 @@ def fit(
     model: Model = "samovar",
     context_length: ContextLength = DEFAULTS.context_length,
     targets: Targets = None,
-    max_epochs: MaxEpochs = DEFAULTS.max_epochs,
-    learning_rate: LearningRate = DEFAULTS.learning_rate,
+    max_epochs: MaxEpochs = None,
+    learning_rate: LearningRate = None,
     random_state: RandomState = None,
     device: Device = DEFAULTS.device,
     encoding: Encoding = "utf-8",
@@ -130,8 +131,8 @@ def backtest(
     model: Model = "samovar",
     context_length: ContextLength = DEFAULTS.context_length,
     targets: Targets = None,
-    max_epochs: MaxEpochs = DEFAULTS.max_epochs,
-    learning_rate: LearningRate = DEFAULTS.learning_rate,
+    max_epochs: MaxEpochs = None,
+    learning_rate: LearningRate = None,
     random_state: RandomState = None,
     device: Device = DEFAULTS.device,
     test_fraction: Annotated[
@@ -230,12 +231,13 @@ def _names(listed: str | None) -> list[str] | None:
 
 
 def _build(model: str, **settings: Any) -> Forecaster:
+    """The forecaster of a name; settings that are None stay at its own defaults."""
     from samovar_forecast.forecasters import ALL_FORECASTERS
 
     by_name = {cls.__name__.removesuffix("Forecaster").lower(): cls for cls in ALL_FORECASTERS}
     if model.lower() not in by_name:
         raise ValueError(f"there is no model {model!r}; there are {', '.join(by_name)}")
-    return by_name[model.lower()](**settings)
+    return by_name[model.lower()](**{name: value for name, value in settings.items() if value is not None})
 
 
 def _train(forecaster: Forecaster, frame: pd.DataFrame) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+import numpy as np
 import pandas as pd
 import torch
 
+from samovar_forecast.calendar_features import calendar_features
 from samovar_forecast.frames import Frequency, align_columns, continue_index, frequency_of, read_frame, select_rows
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import TrainingConfig
@@ -25,6 +27,8 @@ class FittedData(TrainingConfig):
         Names of the targets.
     known_ : list
         Names of the covariates known in the future.
+    calendar_ : list
+        Names of the calendar features, which follow the covariates.
     scaler_, known_scaler_ : Scaler
         Scaling of the series and of the known covariates.
     history_ : DataFrame
@@ -41,6 +45,7 @@ class FittedData(TrainingConfig):
     columns_: list[Hashable]
     targets_: list[Hashable]
     known_: list[Hashable]
+    calendar_: list[str]
     scaler_: Scaler
     known_scaler_: Scaler
     history_: pd.DataFrame
@@ -62,13 +67,16 @@ class FittedData(TrainingConfig):
         values = torch.from_numpy(self.scaler_.transform(frame.to_numpy()))
         if known is None:
             return values, None
-        return values, torch.from_numpy(self.known_scaler_.transform(known.to_numpy()))
+        parts = [self.known_scaler_.transform(known.to_numpy())] if self.known_ else []
+        if self.calendar_:
+            parts.append(calendar_features(known.index, self.calendar_))
+        return values, torch.from_numpy(np.concatenate(parts, axis=1))
 
     def _remember(self, frame: pd.DataFrame, known: pd.DataFrame | None) -> None:
         """Keep the rows that a forecast or an update still needs."""
         rows = self.context_length_ + self.horizon - 1
         self.history_ = frame.iloc[-rows:].copy()
-        self.known_history_ = None if known is None else known.iloc[-rows:].copy()
+        self.known_history_ = None if known is None or not self.known_ else known.iloc[-rows:].copy()
 
     def _read_history(self, y: pd.Series | pd.DataFrame) -> pd.DataFrame:
         frame = align_columns(read_frame(y), self.columns_, "y")
@@ -80,11 +88,14 @@ class FittedData(TrainingConfig):
         return frame
 
     def _known_rows(self, X: pd.DataFrame | None, index: pd.Index) -> pd.DataFrame | None:
-        """Known covariates at every label of `index`, from `X` and from what was known in training."""
+        """Known covariates at every label of `index`, from `X` and from what was known in training.
+
+        A frame without columns where the calendar alone is known; None where nothing is.
+        """
         if not self.known_:
             if X is not None:
                 raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-            return None
+            return pd.DataFrame(index=index) if self.calendar_ else None
         known = self.known_history_
         assert known is not None
         if X is not None:

@@ -14,9 +14,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from samovar_forecast.calendar_features import choose_calendar
 from samovar_forecast.fitted_data import FittedData
 from samovar_forecast.frames import align_columns, continue_index, frequency_of, order_columns, read_frame, select_rows
-from samovar_forecast.networks.covariate_network import with_covariates
+from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.rolling import forecast_cutoffs
 from samovar_forecast.scaling import Scaler
@@ -73,13 +74,16 @@ class Forecaster(FittedData, BaseEstimator):
         self.frequency_ = frequency_of(frame.index)
         self.targets_, self.columns_ = order_columns(frame, self.targets)
         frame = frame[self.columns_]
+        self.calendar_ = choose_calendar(self.calendar, frame.index, self.frequency_)
         known = None if X is None else select_rows(read_frame(X, "X"), frame.index, "X")
         self.known_ = [] if known is None else list(known.columns)
+        if known is None and self.calendar_:
+            known = pd.DataFrame(index=frame.index)
         n_training_rows = training_rows(len(frame), self)
         self.context_length_ = choose_context_length(n_training_rows, self)
 
         self.scaler_ = Scaler.fit(frame.to_numpy()[:n_training_rows], self.scaler)
-        if known is not None:
+        if known is not None and self.known_:
             self.known_scaler_ = Scaler.fit(known.to_numpy()[:n_training_rows], "standard")
         windows, validation = split_windows(
             *self._scaled(frame, known), n_training_rows, self.context_length_, self.horizon, len(self.targets_)
@@ -292,8 +296,10 @@ class Forecaster(FittedData, BaseEstimator):
 
     def _build_network(self) -> ForecastNetwork:
         n_series, n_targets = len(self.columns_), len(self.targets_)
-        network = self.network_class(n_series, n_targets, self.context_length_, self.horizon, self)
-        return with_covariates(network, n_known=len(self.known_), n_static=0)
+        n_known = len(self.known_) + len(self.calendar_)
+        return build_network(
+            self.network_class, n_series, n_targets, self.context_length_, self.horizon, self, n_known=n_known
+        )
 
     @contextmanager
     def _seeded(self, device: torch.device) -> Iterator[int]:

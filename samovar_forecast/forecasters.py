@@ -6,8 +6,11 @@ from samovar_forecast.explain import VARForecaster
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+from samovar_forecast.training.recipes import SAMformerRecipe
 
 
 @hyperparameters
@@ -72,4 +75,50 @@ class FixedVARForecaster(FixedVARConfig, VARForecaster):
     network_class = FixedVAR
 
 
-ALL_FORECASTERS: tuple[type[Forecaster], ...] = (SAMoVARForecaster, LinTransForecaster, FixedVARForecaster)
+@hyperparameters
+class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, Forecaster):
+    """SAMformer: one small layer of attention over the series, trained with sharpness-aware minimisation.
+
+    References
+    ----------
+    Ilbert et al., "SAMformer: Unlocking the Potential of Transformers in Time Series Forecasting with
+    Sharpness-Aware Minimization and Channel-Wise Attention", ICML 2024, arXiv 2402.10198.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), name="load")
+    >>> SAMformerForecaster(horizon=12, context_length=48, max_epochs=1, random_state=0).fit(y).predict().shape
+    (12,)
+    """
+
+    network_class = SAMformer
+
+
+@hyperparameters
+class LinearAttentionForecaster(LinearAttentionConfig, Forecaster):
+    """Linear Attention Transformer: patches of each series as tokens, at a cost linear in the length of the context.
+
+    References
+    ----------
+    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243;
+    Nie et al., "A Time Series is Worth 64 Words", ICLR 2023, for the tokens.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), name="load")
+    >>> LinearAttentionForecaster(horizon=12, context_length=48, max_epochs=1, random_state=0).fit(y).predict().shape
+    (12,)
+    """
+
+    network_class = LinearAttentionTransformer
+
+
+ALL_FORECASTERS: tuple[type[Forecaster], ...] = (
+    SAMoVARForecaster,
+    LinTransForecaster,
+    FixedVARForecaster,
+    SAMformerForecaster,
+    LinearAttentionForecaster,
+)

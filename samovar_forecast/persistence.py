@@ -59,6 +59,7 @@ def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
         "columns": [_encode_label(label) for label in forecaster.columns_],
         "targets": [_encode_label(label) for label in forecaster.targets_],
         "known": [_encode_label(label) for label in forecaster.known_],
+        "calendar": forecaster.calendar_,
         "context_length": forecaster.context_length_,
         "y_is_series": forecaster.y_is_series_,
         "index": _describe_index(forecaster.history_.index, forecaster.frequency_),
@@ -128,12 +129,15 @@ def _tensors(forecaster: Forecaster) -> dict[str, Tensor]:
 def _rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) -> F:
     from samovar_forecast.training.summary import TrainingSummary
 
-    hyperparameters = dict(header["hyperparameters"])
+    hyperparameters: dict[str, Any] = {  # JSON knows no tuples
+        name: tuple(value) if isinstance(value, list) else value for name, value in header["hyperparameters"].items()
+    }
     if hyperparameters["targets"] is not None:
         hyperparameters["targets"] = [_decode_label(label) for label in hyperparameters["targets"]]
     forecaster = cls(**hyperparameters)
     for name in ("columns", "targets", "known"):
         setattr(forecaster, f"{name}_", [_decode_label(label) for label in header[name]])
+    forecaster.calendar_ = header.get("calendar", [])
     forecaster.context_length_, forecaster.y_is_series_ = header["context_length"], header["y_is_series"]
     forecaster.training_summary_ = TrainingSummary(**header["training"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}

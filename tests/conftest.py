@@ -1,5 +1,7 @@
 """Data and settings that many tests share; everything is small enough to train in well under a second."""
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +14,17 @@ TINY = {
 }  # fmt: skip
 
 
+def suited(settings, cls):
+    """The settings without the sizes of networks that this class does not have."""
+    missing = {"d_model", "n_heads", "n_layers", "dropout"} - {field.name for field in fields(cls)}
+    return {name: value for name, value in settings.items() if name not in missing}
+
+
 @pytest.fixture
-def tiny():
-    """Hyperparameters of a network that trains in a moment."""
+def tiny(request):
+    """Hyperparameters of a network that trains in a moment, for `forecaster_class` where a test has one."""
+    if "forecaster_class" in request.fixturenames:
+        return suited(TINY, request.getfixturevalue("forecaster_class"))
     return dict(TINY)
 
 

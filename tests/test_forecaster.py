@@ -188,7 +188,7 @@ def test_grid_search(forecaster_class, tiny, y):
 def test_sklearn_conventions(forecaster_class, tiny, y):
     forecaster = forecaster_class(**tiny)
     assert set(vars(forecaster)) == set(forecaster.get_params())  # __init__ only assigns
-    copied = clone(forecaster.set_params(dropout=0.3))
+    copied = clone(forecaster.set_params(patience=7))
     assert copied.get_params() == forecaster.get_params()
     assert copied is not forecaster
     assert f"{forecaster_class.__name__}(" in repr(forecaster)
@@ -263,8 +263,10 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"logger": "wandb"}, ValueError, "logger must be one of"),
         ({"device": "gpu7"}, ValueError, "device='gpu7'"),
         ({"device": "cuda:99"}, ValueError, "device='cuda:99' is not there"),
-        ({"dropout": 1.5}, ValueError, "dropout must be in"),
-        ({"n_heads": 3}, ValueError, "n_heads must divide d_model"),
+        ({"sharpness_rho": -1}, ValueError, "sharpness_rho must be 0 or greater"),
+        ({"adam_betas": (0.9, 1)}, ValueError, "adam_betas must be two numbers"),
+        ({"calendar": ["hours"]}, ValueError, "calendar has unknown features"),
+        ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, ValueError, "seed"),
     ],

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.training.config import TrainingConfig
 
 PACKAGES = [Path(__file__).parents[1] / name for name in ("samovar_forecast", "adapters")]
 
@@ -20,10 +22,8 @@ def test_every_hyperparameter_is_documented_once(forecaster_class):
         assert written == default or float(written) == float(default), line
 
 
-def test_every_default_is_written_once():
-    """A hyperparameter of the public classes is a dataclass field in exactly one class of the source."""
-    from samovar_forecast.forecasters import ALL_FORECASTERS
-
+def test_every_hyperparameter_is_declared_once():
+    """A hyperparameter of a public class is an annotated field in exactly one of the classes it inherits from."""
     homes = {}
     for package in PACKAGES:
         for path in package.rglob("*.py"):
@@ -35,8 +35,33 @@ def test_every_default_is_written_once():
                         if isinstance(item, ast.AnnAssign):
                             homes.setdefault(item.target.id, []).append(node.name)
     for forecaster in ALL_FORECASTERS:
+        bases = {base.__name__ for base in forecaster.__mro__}
         for field in fields(forecaster):
-            assert len(homes[field.name]) == 1, (field.name, homes[field.name])
+            declared = [home for home in homes[field.name] if home in bases]
+            assert len(declared) == 1, (forecaster, field.name, declared)
+
+
+def test_a_changed_default_reaches_constructor_and_documentation():
+    @hyperparameters
+    class Recipe(TrainingConfig):
+        """Another rate."""
+
+        learning_rate = 0.5
+
+    @hyperparameters
+    class Model(Recipe):
+        """A model."""
+
+        patience = None
+
+    assert Model().learning_rate == 0.5
+    assert inspect.signature(Model).parameters["patience"].default is None
+    assert "learning_rate : float, default 0.5" in Model.__doc__
+    assert "patience : int or None, default None" in Model.__doc__
+    assert (
+        TrainingConfig().learning_rate == inspect.signature(TrainingConfig).parameters["learning_rate"].default != 0.5
+    )
+    assert "default 0.5" not in TrainingConfig.__doc__.split("learning_rate")[1].split("\n")[0]
 
 
 def test_a_written_constructor_is_refused():

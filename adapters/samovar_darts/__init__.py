@@ -9,11 +9,27 @@ except ImportError as error:
 
 from darts.utils.serialization import add_safe_globals
 
-from samovar_darts.base import NetworkModule
-from samovar_darts.models import ALL_MODELS, FixedVARModel, LinTransModel, SAMoVARModel
+from samovar_darts.calendar_encoder import CalendarEncoder
+from samovar_darts.models import (
+    ALL_MODELS,
+    FixedVARModel,
+    LinearAttentionModel,
+    LinTransModel,
+    SAMformerModel,
+    SAMoVARModel,
+)
+from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
 
-__all__ = ["FixedVARModel", "LinTransModel", "SAMoVARModel"]
+__all__ = [
+    "FixedVARModel",
+    "LinTransModel",
+    "LinearAttentionModel",
+    "SAMformerModel",
+    "SAMoVARModel",
+]
 
 # darts unpickles a saved model only from classes that are registered
-add_safe_globals([NetworkModule, Schedule, *ALL_MODELS, *(model.network_class for model in ALL_MODELS)])
+add_safe_globals(
+    [NetworkModule, CalendarEncoder, Schedule, *ALL_MODELS, *(model.network_class for model in ALL_MODELS)]
+)

@@ -67,20 +67,23 @@ def from_core(core: Forecaster) -> DartsModel:
         output_chunk_length=core.horizon,
         batch_size=core.batch_size,
         n_epochs=core.max_epochs,
-        optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay},
+        optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay, "betas": core.adam_betas},
         lr_scheduler_cls=Schedule,
         lr_scheduler_kwargs={"kind": core.schedule, "interval": "step"},
         loss_fn=_LOSSES[core.loss](),
         random_state=core.random_state,
         pl_trainer_kwargs=_trainer_arguments(core),
-        **{field.name: getattr(core, field.name) for field in model_class.network_fields()},
+        **{
+            field.name: getattr(core, field.name)
+            for field in (*model_class.network_fields(), *model_class.training_fields())
+        },
     )
     if not fitted:
         return model
     state = {f"network.{name}": value for name, value in core.network_.state_dict().items()}
     state |= _scaler_state("scaler", core.scaler_)
-    state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None)
-    return model.adopt(len(core.columns_) - len(core.targets_), len(core.known_), state)
+    state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None, len(core.calendar_))
+    return model.adopt(len(core.columns_) - len(core.targets_), len(core.known_), core.calendar_, state)
 
 
 def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
@@ -103,7 +106,9 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
     return arguments
 
 
-def _scaler_state(name: str, scaler: Scaler | None) -> dict[str, Tensor]:
-    if scaler is None:
-        return {f"{name}.center": torch.empty(0), f"{name}.scale": torch.empty(0)}
-    return {f"{name}.center": torch.from_numpy(scaler.center), f"{name}.scale": torch.from_numpy(scaler.scale)}
+def _scaler_state(name: str, scaler: Scaler | None, n_unscaled: int = 0) -> dict[str, Tensor]:
+    center, scale = torch.zeros(n_unscaled), torch.ones(n_unscaled)
+    if scaler is not None:
+        center = torch.cat([torch.from_numpy(scaler.center), center])
+        scale = torch.cat([torch.from_numpy(scaler.scale), scale])
+    return {f"{name}.center": center, f"{name}.scale": scale}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from samovar_darts.base import DartsModel
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+from samovar_forecast.training.recipes import SAMformerRecipe
 
 
 class SAMoVARModel(DartsModel, SAMoVARConfig):
@@ -71,4 +74,52 @@ class FixedVARModel(DartsModel, FixedVARConfig):
     network_class = FixedVAR
 
 
-ALL_MODELS: tuple[type[DartsModel], ...] = (SAMoVARModel, LinTransModel, FixedVARModel)
+class SAMformerModel(DartsModel, SAMformerConfig):
+    """SAMformer as a darts model: attention over the series, trained with sharpness-aware minimisation.
+
+    `DartsModel` describes the arguments that all models share, `SAMformerConfig` those of the network.
+
+    References
+    ----------
+    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = SAMformerModel(48, 12, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class, recipe = SAMformer, SAMformerRecipe
+
+
+class LinearAttentionModel(DartsModel, LinearAttentionConfig):
+    """Linear Attention Transformer as a darts model: patches as tokens, at a cost linear in the input chunk's length.
+
+    `DartsModel` describes the arguments that all models share, `LinearAttentionConfig` those of the network.
+
+    References
+    ----------
+    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = LinearAttentionModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class = LinearAttentionTransformer
+
+
+ALL_MODELS: tuple[type[DartsModel], ...] = (
+    SAMoVARModel,
+    LinTransModel,
+    FixedVARModel,
+    SAMformerModel,
+    LinearAttentionModel,
+)

@@ -13,11 +13,11 @@ class Schedule(torch.optim.lr_scheduler.LambdaLR):
     Parameters
     ----------
     optimizer : Optimizer
-    kind : {"onecycle", "cosine", "constant"}
+    kind : {"onecycle", "cosine", "cosine_restarts", "halving", "constant"}
         See `TrainingConfig.schedule`. In `lr_scheduler_kwargs`: ``{"kind": "onecycle", "interval": "step"}``.
-    total_steps : int
-        Optimizer steps of the whole training; the module fills it in.
+    total_steps, steps_per_epoch : int
+        Optimizer steps of the whole training and of one epoch; the module fills them in.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, kind: str, total_steps: int) -> None:
-        super().__init__(optimizer, multiplier(kind, total_steps))
+    def __init__(self, optimizer: torch.optim.Optimizer, kind: str, total_steps: int, steps_per_epoch: int) -> None:
+        super().__init__(optimizer, multiplier(kind, total_steps, steps_per_epoch))

@@ -8,7 +8,21 @@ except ModuleNotFoundError as error:
     raise ImportError('samovar_sktime needs sktime: pip install "samovar-forecast[sktime]"') from error
 
 from samovar_sktime.bridge import from_core
-from samovar_sktime.forecasters import FixedVARForecaster, LinTransForecaster, SAMoVARForecaster
+from samovar_sktime.forecasters import (
+    FixedVARForecaster,
+    LinearAttentionForecaster,
+    LinTransForecaster,
+    SAMformerForecaster,
+    SAMoVARForecaster,
+)
 from samovar_sktime.registry import all_forecasters
 
-__all__ = ["FixedVARForecaster", "LinTransForecaster", "SAMoVARForecaster", "all_forecasters", "from_core"]
+__all__ = [
+    "FixedVARForecaster",
+    "LinTransForecaster",
+    "LinearAttentionForecaster",
+    "SAMformerForecaster",
+    "SAMoVARForecaster",
+    "all_forecasters",
+    "from_core",
+]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import samovar_forecast
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.fixedvar import FixedVARConfig
+from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig
 from samovar_forecast.networks.lintrans import LinTransConfig
+from samovar_forecast.networks.samformer import SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVARConfig
+from samovar_forecast.training.recipes import SAMformerRecipe
 from samovar_sktime.base import SktimeForecaster
-
-__all__ = ["FixedVARForecaster", "LinTransForecaster", "SAMoVARForecaster"]
 
 
 @hyperparameters
@@ -71,3 +72,43 @@ class FixedVARForecaster(FixedVARConfig, SktimeForecaster):
     """
 
     core_class = samovar_forecast.FixedVARForecaster
+
+
+@hyperparameters
+class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
+    """SAMformer for sktime: attention over the series, trained with sharpness-aware minimisation.
+
+    References
+    ----------
+    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from samovar_sktime import SAMformerForecaster
+    >>> forecaster = SAMformerForecaster(horizon=12, context_length=36, max_epochs=1, random_state=0)
+    >>> len(forecaster.fit_predict(load_airline(), fh=range(1, 13)))
+    12
+    """
+
+    core_class = samovar_forecast.SAMformerForecaster
+
+
+@hyperparameters
+class LinearAttentionForecaster(LinearAttentionConfig, SktimeForecaster):
+    """Linear Attention Transformer for sktime: patches as tokens, at a cost linear in the length of the context.
+
+    References
+    ----------
+    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from samovar_sktime import LinearAttentionForecaster
+    >>> forecaster = LinearAttentionForecaster(horizon=12, context_length=36, max_epochs=1, random_state=0)
+    >>> len(forecaster.fit_predict(load_airline(), fh=range(1, 13)))
+    12
+    """
+
+    core_class = samovar_forecast.LinearAttentionForecaster

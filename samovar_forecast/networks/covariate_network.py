@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -113,6 +115,37 @@ def start_at_zero(layer: nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def with_covariates(network: ForecastNetwork, n_known: int, n_static: int) -> ForecastNetwork:
-    """The network itself where there are no covariates, else the network wrapped to use them."""
-    return CovariateNetwork(network, n_known, n_static) if n_known or n_static else network
+def build_network(
+    network_class: type[ForecastNetwork],
+    n_series: int,
+    n_targets: int,
+    context_length: int,
+    horizon: int,
+    config: Any,
+    n_outputs: int = 1,
+    *,
+    n_locations: int | None = None,
+    n_known: int = 0,
+    n_static: int = 0,
+) -> ForecastNetwork:
+    """A network ready for its covariates: wrapped, unless there are none or it takes them itself.
+
+    Parameters
+    ----------
+    network_class : type
+        The network.
+    n_series, n_targets, context_length, horizon, n_outputs : int
+        See `ForecastNetwork`.
+    config : object
+        The network's hyperparameters.
+    n_locations : int or None
+        See `ForecastNetwork`; None: all outputs live on the scale of the data.
+    n_known, n_static : int
+        Number of covariates known in the future, and of those constant in time.
+    """
+    shape = (n_series, n_targets, context_length, horizon, config, n_outputs)
+    embedded = network_class.embeds_known(config)
+    network: ForecastNetwork = cast(Any, network_class)(*shape, **({"n_known": n_known} if embedded else {}))
+    network.n_locations = n_outputs if n_locations is None else n_locations
+    beside = 0 if embedded else n_known
+    return CovariateNetwork(network, beside, n_static) if beside or n_static else network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,14 @@ class ForecastNetwork(nn.Module):
         self.n_series, self.n_targets = n_series, n_targets
         self.context_length, self.horizon = context_length, horizon
         self.n_outputs = self.n_locations = n_outputs
+
+    @classmethod
+    def embeds_known(cls, config: Any) -> bool:
+        """Whether the network takes covariates known in the future itself, and their number as `n_known`.
+
+        Where it does not, they work beside the network; see `CovariateNetwork`.
+        """
+        return False
 
     @property
     def point_output(self) -> int:

@@ -42,3 +42,5 @@ class AveragedWeights(nn.Module):
         decay = min(self.decay, self.steps / (9 + self.steps))
         self.steps += 1
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)  # what a layer has counted or estimated goes with its newest weights

@@ -22,6 +22,10 @@ class TrainingConfig:
         training rows.
     targets : sequence of column names or None, default None
         Columns to forecast; the others are past covariates. None: all columns.
+    calendar : sequence of str, "auto" or None, default None
+        Features made from the index and used like covariates that are known in the future: "minute", "hour",
+        "dayofweek", "day", "dayofyear", "week", "month". "auto": those that tell the steps of the index apart, and none
+        for integers. None: none.
     batch_size : int, default 32
         Windows per training step.
     max_epochs : int, default 100
@@ -32,9 +36,18 @@ class TrainingConfig:
         Peak learning rate.
     weight_decay : float, default 0.1
         Decoupled weight decay of AdamW.
-    schedule : {"onecycle", "cosine", "constant"}, default "constant"
-        Learning rate over time, stepped per batch: linear warm-up over the first 5 % and linear decay
-        ("onecycle"), cosine decay, or no change: the averaged weights settle all the same.
+    adam_betas : tuple of float, default (0.9, 0.95)
+        How slowly AdamW's averages of the gradient and of its square forget.
+    sharpness_rho : float or None, default None
+        Sharpness-aware minimisation: take the gradient at the worst weights within this distance. It finds flatter
+        minima and takes twice the time. None: the gradient at the weights themselves.
+    sharpness_adaptive : bool, default False
+        Measure `sharpness_rho` relative to the size of each weight.
+    schedule : {"onecycle", "cosine", "cosine_restarts", "halving", "constant"}, default "constant"
+        Learning rate over time. Per step: linear warm-up over the first 5 % and linear decay ("onecycle"), the same
+        warm-up and cosine decay ("cosine"). Per epoch: cosine decay that restarts every five epochs
+        ("cosine_restarts"), half the rate every epoch after the second ("halving"). "constant": no change; the
+        averaged weights settle all the same.
     average_weights : float or None, default 0.999
         Decay of the moving average of the weights, which is what is validated and kept. The average reaches back
         over about a tenth of the steps so far, at most over 1 / (1 - decay). None: the weights themselves.
@@ -68,12 +81,16 @@ class TrainingConfig:
     horizon: int = 24
     context_length: int | None = None
     targets: tuple[str, ...] | list[str] | None = None
+    calendar: tuple[str, ...] | list[str] | Literal["auto"] | None = None
     batch_size: int = 32
     max_epochs: int = 100
     max_steps: int | None = None
     learning_rate: float = 3e-4
     weight_decay: float = 0.1
-    schedule: Literal["onecycle", "cosine", "constant"] = "constant"
+    adam_betas: tuple[float, float] = (0.9, 0.95)
+    sharpness_rho: float | None = None
+    sharpness_adaptive: bool = False
+    schedule: Literal["onecycle", "cosine", "cosine_restarts", "halving", "constant"] = "constant"
     average_weights: float | None = 0.999
     gradient_clip: float | None = 1.0
     accumulate_batches: int = 1
@@ -90,7 +107,7 @@ class TrainingConfig:
 
 
 _CHOICES = {
-    "schedule": ("onecycle", "cosine", "constant"),
+    "schedule": ("onecycle", "cosine", "cosine_restarts", "halving", "constant"),
     "scaler": ("standard", "none"),
     "loss": ("mse", "mae", "huber"),
     "precision": ("auto", "32-true", "bf16-mixed"),
@@ -128,11 +145,15 @@ def check_training_config(config: TrainingConfig) -> None:
         ("gradient_clip", positive, "greater than 0, or None"),
         ("validation_fraction", lambda x: 0 <= x < 1, "in [0, 1)"),
         ("average_weights", lambda x: 0 <= x < 1, "in [0, 1), or None"),
+        ("sharpness_rho", not_negative, "0 or greater, or None"),
     ):
         value = getattr(config, name)
-        if value is None and name in ("gradient_clip", "average_weights"):
+        if value is None and name in ("gradient_clip", "average_weights", "sharpness_rho"):
             continue
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"{name} must be a number, got {value!r}")
         if not holds(value):
             raise ValueError(f"{name} must be {rule}, got {value}")
+    betas = config.adam_betas
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")

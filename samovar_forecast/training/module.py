@@ -16,6 +16,7 @@ from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.schedules import multiplier
+from samovar_forecast.training.sharpness import SharpnessAware
 from samovar_forecast.training.windows import WindowBatches, Windows
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
@@ -74,13 +75,23 @@ class ForecastingModule(pl.LightningModule):
         return WindowBatches(self.validation.starts.cpu(), 4 * self.config.batch_size)
 
     def training_step(self, starts: Tensor, batch_index: int) -> Tensor:
+        loss = self.loss_of(starts)
+        self.training_loss.update(loss.detach().expand(len(starts)))
+        return loss
+
+    def loss_of(self, starts: Tensor) -> Tensor:
+        """The loss of the windows that begin at `starts`, with gradients; nothing is recorded."""
         past, future, covariates = self.windows.gather(starts)
         result = self.network.training_forecast(past, covariates)
         loss = self.criterion(result.forecast[..., self.network.point_output], future)
         if result.own_forecast is not None and result.own_target is not None:
             loss = loss + self.criterion(result.own_forecast[..., self.network.point_output], result.own_target)
-        self.training_loss.update(loss.detach().expand(len(starts)))
         return loss
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        if self.config.sharpness_rho is None:
+            return []
+        return [SharpnessAware(self.config.sharpness_rho, self.config.sharpness_adaptive)]
 
     def on_train_batch_end(self, *_: object) -> None:
         if self.averaged is not None and self.trainer.global_step > self.averaged.steps:
@@ -107,15 +118,20 @@ class ForecastingModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.config.learning_rate,
-            betas=(0.9, 0.95),
+            betas=self.config.adam_betas,
             weight_decay=self.config.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, multiplier(self.config.schedule, self.total_steps))
+        rate = multiplier(self.config.schedule, self.total_steps, self.steps_per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the training windows."""
+        return math.ceil(len(self.windows) / self.config.batch_size / self.config.accumulate_batches)
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole training, were it not to stop early."""
-        per_epoch = math.ceil(len(self.windows) / self.config.batch_size / self.config.accumulate_batches)
-        steps = self.config.max_epochs * per_epoch
+        steps = self.config.max_epochs * self.steps_per_epoch
         return steps if self.config.max_steps is None else min(steps, self.config.max_steps)

@@ -6,29 +6,41 @@ import math
 from collections.abc import Callable
 
 
-def multiplier(schedule: str, total_steps: int) -> Callable[[int], float]:
+def multiplier(schedule: str, total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
     """The factor on the peak learning rate at a step.
 
-    "onecycle" is the published recipe: linear from 1/10 to 1 over the first 5 % of the steps, then linear to
-    nearly zero. "cosine" warms up over the same share and decays along half a cosine. "constant" is 1.
+    "onecycle" is linear from 1/10 to 1 over the first 5 % of the steps, then linear to nearly zero, as SAMoVAR was
+    published. "cosine" warms up over the same share and decays along half a cosine. "cosine_restarts" is
+    SAMformer's: half a cosine from 1 to 1/1000 over five epochs, then again; "halving" is Autoformer's: 1 for two
+    epochs, then half of it, a quarter and so on. Both change between epochs only. "constant" is 1.
 
     Parameters
     ----------
-    schedule : {"onecycle", "cosine", "constant"}
+    schedule : {"onecycle", "cosine", "cosine_restarts", "halving", "constant"}
     total_steps : int
         Optimizer steps of the whole training.
+    steps_per_epoch : int
+        Optimizer steps of one epoch.
 
     Examples
     --------
-    >>> rate = multiplier("onecycle", 100)
+    >>> rate = multiplier("onecycle", total_steps=100, steps_per_epoch=10)
     >>> [round(rate(step), 2) for step in (0, 5, 100)]
     [0.1, 1.0, 0.0]
+    >>> rate = multiplier("halving", total_steps=40, steps_per_epoch=10)
+    >>> [rate(step) for step in (0, 19, 20, 39)]
+    [1.0, 1.0, 0.5, 0.25]
     """
     warm_up = max(1, round(0.05 * total_steps))
 
     def factor(step: int) -> float:
+        epoch = step // steps_per_epoch
         if schedule == "constant":
             return 1.0
+        if schedule == "cosine_restarts":
+            return 0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * (epoch % 5) / 5))
+        if schedule == "halving":
+            return 0.5 ** max(0, epoch - 1)
         if step < warm_up:
             return 0.1 + 0.9 * step / warm_up
         done = min(1.0, (step - warm_up) / max(1, total_steps - warm_up))

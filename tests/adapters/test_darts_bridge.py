@@ -11,6 +11,7 @@ from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
 from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
+from tests.conftest import suited
 
 CASES = {
     "all columns": (None, False),
@@ -82,17 +83,19 @@ def test_float32_series(y, tiny, forecaster_class):
 
 
 def test_unfitted(forecaster_class):
+    network = suited({"d_model": 8, "n_heads": 2, "n_layers": 2, "dropout": 0.2}, forecaster_class)
     core = forecaster_class(
         horizon=6, context_length=24, batch_size=7, max_epochs=3, max_steps=11, learning_rate=0.02, weight_decay=0.3,
         schedule="cosine", gradient_clip=0.7, accumulate_batches=2, patience=4, loss="mae", device="cpu",
-        precision="32-true", random_state=5, d_model=8, n_heads=2, n_layers=2, dropout=0.2,
+        precision="32-true", random_state=5, sharpness_rho=0.1, calendar=None, **network,
     )  # fmt: skip
     model = from_core(core)
     assert (model.input_chunk_length, model.output_chunk_length) == (24, 6)
     assert (model.batch_size, model.n_epochs) == (7, 3)
-    assert (model.d_model, model.n_heads, model.n_layers, model.dropout) == (8, 2, 2, 0.2)
+    assert {name: getattr(model, name) for name in network} == network
+    assert model.sharpness_rho == 0.1
     assert model.model_params["random_state"] == 5
-    assert model.pl_module_params["optimizer_kwargs"] == {"lr": 0.02, "betas": (0.9, 0.95), "weight_decay": 0.3}
+    assert model.pl_module_params["optimizer_kwargs"] == {"lr": 0.02, "betas": core.adam_betas, "weight_decay": 0.3}
     assert isinstance(model.pl_module_params["loss_fn"], torch.nn.L1Loss)
     trainer = {
         "accelerator": "cpu", "devices": 1, "gradient_clip_val": 0.7, "accumulate_grad_batches": 2, "max_steps": 11,

@@ -12,9 +12,11 @@ from darts.utils.torch import MonteCarloDropout
 
 from samovar_darts.models import ALL_MODELS, SAMoVARModel
 from samovar_forecast.forecasters import ALL_FORECASTERS
+from samovar_forecast.networks.segment_network import SegmentNetwork
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.windows import Windows
+from tests.conftest import suited
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "dropout": 0.0}
@@ -26,9 +28,18 @@ def model_class(request):
     return request.param
 
 
+@pytest.fixture(
+    params=[model for model in ALL_MODELS if issubclass(model.network_class, SegmentNetwork)],
+    ids=lambda model: model.__name__,
+)
+def segment_model_class(request):
+    """Models with an objective of their own beside the forecast."""
+    return request.param
+
+
 def make(model_class, **given):
     trainer = QUIET | given.pop("pl_trainer_kwargs", {})
-    return model_class(24, 6, random_state=0, pl_trainer_kwargs=trainer, **TINY | given)
+    return model_class(24, 6, random_state=0, pl_trainer_kwargs=trainer, **suited(TINY, model_class) | given)
 
 
 def waves(n_rows=50, n_components=2, seed=0, loc=0.0):
@@ -48,9 +59,9 @@ def logged(model):
     return {name: float(value) for name, value in model.trainer.callback_metrics.items()}
 
 
-def test_the_loss_is_that_of_forecast_and_next_segments(model_class):
+def test_the_loss_is_that_of_forecast_and_next_segments(segment_model_class):
     series, validation = waves(), waves(seed=1)
-    model = make(model_class, **FROZEN, torch_metrics=torchmetrics.MeanSquaredError()).fit(
+    model = make(segment_model_class, **FROZEN, torch_metrics=torchmetrics.MeanSquaredError()).fit(
         series, val_series=validation
     )
     network = model.model.network.eval()
@@ -73,10 +84,10 @@ def test_the_loss_is_that_of_the_core(model_class):
     assert logged(model)["train_loss"] == pytest.approx(float(core.training_step(windows.starts, 0)), rel=1e-5)
 
 
-def test_sample_weights_count_for_both_objectives(model_class):
+def test_sample_weights_count_for_both_objectives(segment_model_class):
     series = waves()
     weight = np.random.default_rng(2).uniform(size=(50, 2)).astype(np.float32)
-    model = make(model_class, **FROZEN)
+    model = make(segment_model_class, **FROZEN)
     model.fit(series, sample_weight=series.with_values(weight))
     past, future = windows_of(series)
     weights = windows_of(series.with_values(weight))[1]
@@ -90,9 +101,9 @@ def test_sample_weights_count_for_both_objectives(model_class):
 @pytest.mark.parametrize(
     "likelihood", [QuantileRegression([0.2, 0.5, 0.8]), GaussianLikelihood()], ids=["quantiles", "gaussian"]
 )
-def test_the_likelihood_judges_both_objectives(model_class, likelihood):
+def test_the_likelihood_judges_both_objectives(segment_model_class, likelihood):
     series = waves()
-    model = make(model_class, **FROZEN, likelihood=likelihood).fit(series)
+    model = make(segment_model_class, **FROZEN, likelihood=likelihood).fit(series)
     past, future = windows_of(series)
     forecast, own_forecast, own_target = model.model.network.eval().training_forecast(past)
     main = likelihood.compute_loss(forecast, future, None)
@@ -103,10 +114,10 @@ def test_the_likelihood_judges_both_objectives(model_class, likelihood):
 @pytest.mark.parametrize(
     "likelihood", [PoissonLikelihood(), GaussianLikelihood(prior_mu=20.0)], ids=["counts", "prior"]
 )
-def test_the_squared_error_judges_where_the_likelihood_cannot(model_class, likelihood):
+def test_the_squared_error_judges_where_the_likelihood_cannot(segment_model_class, likelihood):
     series = waves(loc=20)
     series = series.with_values(np.round(series.values()))
-    model = make(model_class, **FROZEN, likelihood=likelihood).fit(series)
+    model = make(segment_model_class, **FROZEN, likelihood=likelihood).fit(series)
     past, future = windows_of(series)
     forecast, own_forecast, own_target = model.model.network.eval().training_forecast(past)
     own = F.mse_loss(own_forecast[..., 0], own_target)
@@ -130,6 +141,11 @@ def test_reversible_instance_norm(model_class):
     assert np.abs(forecast.values() - 100).max() < 5
 
 
+@pytest.mark.parametrize(
+    "model_class",
+    [model for model in ALL_MODELS if "dropout" in model.__dataclass_fields__],
+    ids=lambda model: model.__name__,
+)
 def test_monte_carlo_dropout(model_class):
     series = waves()
     model = make(model_class, n_epochs=1, dropout=0.3).fit(series)
@@ -142,13 +158,18 @@ def test_monte_carlo_dropout(model_class):
 
 
 def test_the_optimizer_of_the_core(model_class):
-    core = ForecastingModule(torch.nn.Linear(1, 1), TrainingConfig(schedule="constant"), [0], None, torch.Generator())
-    expected = core.configure_optimizers()["optimizer"]
-    model = make(model_class, n_epochs=1).fit(waves())
-    used = model.model.configure_optimizers()
-    assert type(used) is type(expected)
-    assert used.defaults == expected.defaults
-    assert model.trainer_params["gradient_clip_val"] == TrainingConfig.gradient_clip
+    """And its learning rates: the windows, and so the steps, are the same in both hosts."""
+    recipe = model_class.recipe(batch_size=32, max_epochs=4)
+    model = make(model_class, n_epochs=4, batch_size=32).fit(waves(100))
+    core = ForecastingModule(torch.nn.Linear(1, 1), recipe, range(71), None, torch.Generator()).configure_optimizers()
+    optimizer, used = core["optimizer"], model.trainer.optimizers[0]
+    assert type(used) is type(optimizer)
+    assert used.defaults == optimizer.defaults
+    assert model.trainer_params["gradient_clip_val"] == recipe.gradient_clip
+    for _ in range(12):  # four epochs of three batches
+        optimizer.step()
+        core["lr_scheduler"]["scheduler"].step()
+    assert used.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
 
 
 def test_the_choices_of_the_user_win():

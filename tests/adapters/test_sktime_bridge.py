@@ -10,6 +10,7 @@ from sktime.split import ExpandingWindowSplitter
 
 from samovar_sktime import all_forecasters, from_core
 from tests.adapters.test_sktime_forecasting import CLASSES, N_TRAIN, SETTINGS, assert_same_weights
+from tests.conftest import suited
 
 
 @pytest.fixture(params=CLASSES, ids=lambda cls: cls.__name__)
@@ -19,11 +20,11 @@ def sktime_class(request):
 
 @pytest.fixture(params=[cls.core_class for cls in CLASSES], ids=lambda cls: cls.__name__)
 def core(request, y):
-    return request.param(**SETTINGS).fit(y.iloc[:N_TRAIN])
+    return request.param(**suited(SETTINGS, request.param)).fit(y.iloc[:N_TRAIN])
 
 
 def test_unfitted(sktime_class):
-    core = sktime_class.core_class(**SETTINGS)
+    core = sktime_class.core_class(**suited(SETTINGS, sktime_class))
     forecaster = core.to_sktime()
     assert type(forecaster) is sktime_class
     assert forecaster.state == "new"

@@ -12,7 +12,7 @@ from sktime.registry import all_estimators
 
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_sktime import SAMoVARForecaster, all_forecasters
-from tests.conftest import waves
+from tests.conftest import suited, waves
 
 CLASSES = [cls for _, cls in all_forecasters()]
 SETTINGS = {
@@ -65,8 +65,8 @@ def test_missing_sktime_names_the_extra(monkeypatch):
 
 def test_forecasts_are_those_of_the_core(sktime_class, y):
     train = y.iloc[:N_TRAIN]
-    core = sktime_class.core_class(**SETTINGS).fit(train)
-    forecaster = sktime_class(**SETTINGS).fit(train)
+    core = sktime_class.core_class(**suited(SETTINGS, sktime_class)).fit(train)
+    forecaster = sktime_class(**suited(SETTINGS, sktime_class)).fit(train)
     expected = core.predict(horizon=11)  # beyond the horizon of 4
     assert forecaster.predict(fh=range(1, 12)).to_numpy().tobytes() == expected.to_numpy().tobytes()
     assert np.array_equal(forecaster.predict(fh=[2, 3, 11]), expected.iloc[[1, 2, 10]])
@@ -75,8 +75,8 @@ def test_forecasts_are_those_of_the_core(sktime_class, y):
 
 
 def test_forecasts_with_covariates_are_those_of_the_core(sktime_class, y, X):
-    core = sktime_class.core_class(**SETTINGS).fit(y.iloc[:N_TRAIN], X)
-    forecaster = sktime_class(**SETTINGS).fit(y.iloc[:N_TRAIN], X.iloc[:N_TRAIN])
+    core = sktime_class.core_class(**suited(SETTINGS, sktime_class)).fit(y.iloc[:N_TRAIN], X)
+    forecaster = sktime_class(**suited(SETTINGS, sktime_class)).fit(y.iloc[:N_TRAIN], X.iloc[:N_TRAIN])
     expected = core.predict(X=X, horizon=9)
     assert np.array_equal(forecaster.predict(range(1, 10), X.iloc[N_TRAIN:]), expected)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samovar_forecast.networks.covariate_network import CovariateNetwork, with_covariates
+from samovar_forecast.networks.covariate_network import CovariateNetwork, build_network
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
@@ -38,12 +38,17 @@ def randomise(network):
             torch.nn.init.normal_(parameter)
 
 
-def test_without_covariates_it_is_the_network_itself(network):
-    assert with_covariates(network, n_known=0, n_static=0) is network
+def test_without_covariates_it_is_the_network_itself():
+    network = build_network(LinTrans, 3, 2, 24, 6, LinTransConfig(**TINY), n_outputs=3, n_locations=1)
+    assert isinstance(network, LinTrans)
+    assert network.n_locations == 1
+    beside = build_network(LinTrans, 3, 2, 24, 6, LinTransConfig(**TINY), n_outputs=3, n_locations=1, n_static=2)
+    assert isinstance(beside, CovariateNetwork)
+    assert beside.n_locations == beside.network.n_locations == 1
 
 
 def test_it_starts_at_the_plain_network(network, past, covariates):
-    wrapped = with_covariates(network, n_known=4, n_static=2)
+    wrapped = CovariateNetwork(network, n_known=4, n_static=2)
     torch.testing.assert_close(wrapped(past, covariates), network(past), rtol=0, atol=0)
     for ours, plain in zip(wrapped.training_forecast(past, covariates), network.training_forecast(past), strict=True):
         torch.testing.assert_close(ours, plain, rtol=0, atol=0)

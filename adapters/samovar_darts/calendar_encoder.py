@@ -1,0 +1,43 @@
+"""Calendar features as an encoder of darts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from samovar_forecast.calendar_features import calendar_features
+
+
+@dataclass(frozen=True)
+class CalendarEncoder:
+    """The core's calendar features of an index, for `add_encoders={"custom": {"future": [...]}}`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        See `TrainingConfig.calendar`.
+
+    Examples
+    --------
+    >>> CalendarEncoder(["hour"])(pd.date_range("2024-01-01", periods=2, freq="23h")).ravel()
+    array([-0.5,  0.5], dtype=float32)
+    """
+
+    names: Sequence[str]
+
+    def __call__(self, index: pd.DatetimeIndex) -> NDArray[np.float32]:
+        return calendar_features(index, self.names)
+
+
+def with_calendar(encoders: dict[str, Any] | None, names: Sequence[str]) -> dict[str, Any] | None:
+    """The `add_encoders` of a model with the calendar behind the other future encodings."""
+    if not names:
+        return encoders
+    encoders = encoders or {}
+    custom = encoders.get("custom", {})
+    return encoders | {"custom": custom | {"future": [*custom.get("future", []), CalendarEncoder(names)]}}

@@ -1,0 +1,104 @@
+"""SAMformer: one layer of attention over the series, made to be trained with sharpness-aware minimisation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.layers.revin import RevIN
+from samovar_forecast.layers.spectral_linear import SpectralLinear
+from samovar_forecast.networks.network import Covariates, ForecastNetwork
+
+
+@hyperparameters
+class SAMformerConfig:
+    """Hyperparameters of SAMformer.
+
+    Parameters
+    ----------
+    d_model : int, default 16
+        Width of the queries and keys.
+    value_rank : int or None, default None
+        Rank of the value map, which then passes through that many features as in the authors' TensorFlow model.
+        None: a full map, as in their PyTorch model.
+    sigma_reparam : bool, default False
+        Hold the largest singular value of every weight matrix in a learned scalar: another remedy for the sharp
+        minima, which the paper compares with.
+    """
+
+    d_model: int = 16
+    value_rank: int | None = None
+    sigma_reparam: bool = False
+
+
+class SAMformer(ForecastNetwork):
+    """Attention over series: ``forecast = W_o (x + softmax(q k^T / sqrt(d)) v)``, every series one token.
+
+    Queries, keys and values are linear maps of the whole normalised context of a series. There is one head, one
+    layer, no feed-forward, no position and no dropout.
+
+    Parameters
+    ----------
+    n_series, n_targets, context_length, horizon, n_outputs : int
+        See `ForecastNetwork`.
+    config : SAMformerConfig
+        Hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        If `d_model` or `value_rank` is less than 1.
+
+    Shape
+    -----
+    past : (batch, context_length, n_series)
+    output : (batch, horizon, n_targets, n_outputs)
+
+    References
+    ----------
+    Ilbert et al., "SAMformer: Unlocking the Potential of Transformers in Time Series Forecasting with
+    Sharpness-Aware Minimization and Channel-Wise Attention", ICML 2024, arXiv 2402.10198.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = SAMformer(n_series=3, n_targets=3, context_length=48, horizon=12, config=SAMformerConfig())
+    >>> network(torch.randn(2, 48, 3)).shape
+    torch.Size([2, 12, 3, 1])
+    """
+
+    def __init__(
+        self,
+        n_series: int,
+        n_targets: int,
+        context_length: int,
+        horizon: int,
+        config: SAMformerConfig,
+        n_outputs: int = 1,
+    ) -> None:
+        super().__init__(n_series, n_targets, context_length, horizon, n_outputs)
+        for name, value in {"d_model": config.d_model, "value_rank": config.value_rank}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        linear = SpectralLinear if config.sigma_reparam else nn.Linear
+        self.norm = RevIN(n_series, n_targets)
+        self.queries, self.keys = (linear(context_length, config.d_model) for _ in range(2))
+        if config.value_rank is None:
+            self.values: nn.Module = linear(context_length, context_length)
+        else:
+            self.values = nn.Sequential(
+                linear(context_length, config.value_rank), linear(config.value_rank, context_length)
+            )
+        self.to_forecast = linear(context_length, horizon * n_outputs)
+
+    def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        series, denormalise = self.norm(past, self.n_locations)  # (batch, n_series, context_length)
+        targets = series[:, -self.n_targets :]
+        mixed = targets + self.attention(targets, series) @ self.values(series)
+        forecast = self.to_forecast(mixed).unflatten(-1, (self.horizon, self.n_outputs))
+        return denormalise(forecast.transpose(1, 2))
+
+    def attention(self, targets: Tensor, series: Tensor) -> Tensor:
+        """How much each target attends to each series: (batch, n_targets, n_series), rows that sum to 1."""
+        queries, keys = self.queries(targets), self.keys(series)
+        return (queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5).softmax(-1)
