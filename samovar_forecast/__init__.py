@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samovar_forecast.forecasters import (
+        AutoformerForecaster,
         FixedVARForecaster,
         LinearAttentionForecaster,
         LinTransForecaster,
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AutoformerForecaster",
     "FixedVARForecaster",
     "LinTransForecaster",
     "LinearAttentionForecaster",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from samovar_forecast.explain import VARForecaster
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
 
 
 @hyperparameters
@@ -115,10 +116,33 @@ class LinearAttentionForecaster(LinearAttentionConfig, Forecaster):
     network_class = LinearAttentionTransformer
 
 
+@hyperparameters
+class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, Forecaster):
+    """Autoformer: series taken apart into trend and season, and periods found by auto-correlation.
+
+    References
+    ----------
+    Wu et al., "Autoformer: Decomposition Transformers with Auto-Correlation for Long-Term Series Forecasting",
+    NeurIPS 2021, arXiv 2106.13008.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> index = pd.date_range("2024-01-01", periods=400, freq="h")
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), index=index, name="load")
+    >>> forecaster = AutoformerForecaster(horizon=12, context_length=48, d_model=16, max_epochs=1, random_state=0)
+    >>> forecaster.fit(y).calendar_
+    ['hour', 'dayofweek', 'day', 'dayofyear']
+    """
+
+    network_class = Autoformer
+
+
 ALL_FORECASTERS: tuple[type[Forecaster], ...] = (
     SAMoVARForecaster,
     LinTransForecaster,
     FixedVARForecaster,
     SAMformerForecaster,
+    AutoformerForecaster,
     LinearAttentionForecaster,
 )

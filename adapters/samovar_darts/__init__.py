@@ -12,6 +12,7 @@ from darts.utils.serialization import add_safe_globals
 from samovar_darts.calendar_encoder import CalendarEncoder
 from samovar_darts.models import (
     ALL_MODELS,
+    AutoformerModel,
     FixedVARModel,
     LinearAttentionModel,
     LinTransModel,
@@ -22,6 +23,7 @@ from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
 
 __all__ = [
+    "AutoformerModel",
     "FixedVARModel",
     "LinTransModel",
     "LinearAttentionModel",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from samovar_darts.base import DartsModel
+from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
 
 
 class SAMoVARModel(DartsModel, SAMoVARConfig):
@@ -116,10 +117,32 @@ class LinearAttentionModel(DartsModel, LinearAttentionConfig):
     network_class = LinearAttentionTransformer
 
 
+class AutoformerModel(DartsModel, AutoformerConfig):
+    """Autoformer as a darts model: series taken apart into trend and season, periods found by auto-correlation.
+
+    `DartsModel` describes the arguments that all models share, `AutoformerConfig` those of the network.
+
+    References
+    ----------
+    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = AutoformerModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class, recipe = Autoformer, AutoformerRecipe
+
+
 ALL_MODELS: tuple[type[DartsModel], ...] = (
     SAMoVARModel,
     LinTransModel,
     FixedVARModel,
     SAMformerModel,
+    AutoformerModel,
     LinearAttentionModel,
 )

@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
 
 from samovar_sktime.bridge import from_core
 from samovar_sktime.forecasters import (
+    AutoformerForecaster,
     FixedVARForecaster,
     LinearAttentionForecaster,
     LinTransForecaster,
@@ -18,6 +19,7 @@ from samovar_sktime.forecasters import (
 from samovar_sktime.registry import all_forecasters
 
 __all__ = [
+    "AutoformerForecaster",
     "FixedVARForecaster",
     "LinTransForecaster",
     "LinearAttentionForecaster",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import samovar_forecast
 from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.networks.autoformer import AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig
 from samovar_forecast.networks.lintrans import LinTransConfig
 from samovar_forecast.networks.samformer import SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVARConfig
-from samovar_forecast.training.recipes import SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
 from samovar_sktime.base import SktimeForecaster
 
 
@@ -112,3 +113,23 @@ class LinearAttentionForecaster(LinearAttentionConfig, SktimeForecaster):
     """
 
     core_class = samovar_forecast.LinearAttentionForecaster
+
+
+@hyperparameters
+class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster):
+    """Autoformer for sktime: series taken apart into trend and season, and periods found by auto-correlation.
+
+    References
+    ----------
+    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from samovar_sktime import AutoformerForecaster
+    >>> forecaster = AutoformerForecaster(horizon=12, context_length=36, d_model=16, max_epochs=1, random_state=0)
+    >>> len(forecaster.fit_predict(load_airline(), fh=range(1, 13)))
+    12
+    """
+
+    core_class = samovar_forecast.AutoformerForecaster

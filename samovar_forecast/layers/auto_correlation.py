@@ -11,23 +11,18 @@ from torch import Tensor, nn
 
 
 class AutoCorrelation(nn.Module):
-    """Add up the values at the delays at which queries and keys correlate most.
+    """Multi-head attention's place taken by `auto_correlation`, between linear maps.
 
-    ``R(tau) = sum_t q[(t + tau) mod L] . k[t] / d_model``; the output is ``sum_i w_i v[(t + tau_i) mod L]`` over
-    the delays of the ``int(factor * ln L)`` largest correlations, with ``w`` their softmax. In training the batch
-    shares the delays (those of its mean correlation), in evaluation every sample has its own, so that no forecast
-    depends on the other windows of a batch. Source tokens beyond the length of the queries are cut, missing ones
-    are zeros.
-
-    The published layer splits channels into heads and averages the correlation over all of them, so heads do not
-    change what it computes; here there are none.
+    In training the batch shares its delays, in evaluation every sample has its own, so that no forecast depends on
+    the other windows of a batch. The published layer splits channels into heads and averages the correlation over
+    all of them: heads do not change what it computes, and here there are none.
 
     Parameters
     ----------
     d_model : int
         Width of a token.
     factor : float
-        Delays per natural logarithm of the length; at least one delay and at most all are used.
+        Delays per natural logarithm of the length; see `number_of_delays`.
 
     Shape
     -----
@@ -37,8 +32,7 @@ class AutoCorrelation(nn.Module):
 
     References
     ----------
-    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008, equations 5 to 8. As in the published network, the
-    correlation peaks where queries lag behind keys while the values are taken ahead.
+    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008, section 3.2.
 
     Examples
     --------
@@ -53,26 +47,91 @@ class AutoCorrelation(nn.Module):
         self.values, self.output_projection = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
 
     def forward(self, tokens: Tensor, source: Tensor) -> Tensor:
-        batch, length, d_model = tokens.shape
-        source = source[:, :length]
+        length = tokens.shape[1]
+        source = source[:, :length]  # no later row is read
         queries, keys, values = self.queries(tokens), self.keys(source), self.values(source)
-        if source.shape[1] < length:
-            missing = (0, 0, 0, length - source.shape[1])
-            keys, values = F.pad(keys, missing), F.pad(values, missing)
-
         n_delays = number_of_delays(self.factor, length)
-        correlation = circular_correlation(queries.detach(), keys.detach())
-        if self.training:
-            delays = correlation.mean(0).topk(n_delays).indices.expand(batch, -1)
-        else:
-            delays = correlation.topk(n_delays).indices
-        weights = (correlation_at(queries, keys, delays, correlation) / d_model).softmax(-1)
-        return self.output_projection(sum_of_rolls(values, delays, weights))
+        return self.output_projection(auto_correlation(queries, keys, values, n_delays, self.training))
+
+
+def auto_correlation(
+    queries: Tensor, keys: Tensor, values: Tensor, n_delays: int, shared_delays: bool = False
+) -> Tensor:
+    """Values added up at the delays at which queries and keys correlate most.
+
+    ``R(tau) = mean_c sum_t q[(t + tau) mod L, c] k[t, c]``; the output is ``sum_i w_i v[(t + tau_i) mod L]`` over
+    the delays with the largest ``R`` (`strongest_delays`), with ``w`` the softmax of their ``R``.
+
+    Parameters
+    ----------
+    queries, keys, values : Tensor
+        Keys and values beyond the length of the queries are cut, missing ones are zeros.
+    n_delays : int
+        How many delays enter.
+    shared_delays : bool, default False
+        Whether all samples use the delays of the batch's mean correlation, each with weights of its own.
+
+    Shape
+    -----
+    queries : (batch, length, n_channels)
+    keys, values : (batch, source_length, n_channels)
+    output : (batch, length, n_channels)
+
+    References
+    ----------
+    Wu et al., "Autoformer", NeurIPS 2021, equations 5 to 8. As in the published network, the correlation peaks
+    where queries lag behind keys while the values are taken ahead.
+
+    Examples
+    --------
+    >>> series = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1)
+    >>> auto_correlation(series.roll(1, dims=1), series, series, n_delays=1).flatten()
+    tensor([2., 3., 4., 1.])
+    """
+    batch, length, n_channels = queries.shape
+    keys, values = fit_length(keys, length), fit_length(values, length)
+    correlation = circular_correlation(queries.detach(), keys.detach())
+    if shared_delays:
+        delays = strongest_delays(correlation.mean(0, keepdim=True), n_delays).expand(batch, -1)
+    else:
+        delays = strongest_delays(correlation, n_delays)
+    weights = (correlation_at(queries, keys, delays, correlation) / n_channels).softmax(-1)
+    return sum_of_rolls(values, delays, weights)
 
 
 def number_of_delays(factor: float, length: int) -> int:
     """``int(factor * ln(length))``, at least one and at most `length`."""
     return min(length, max(1, int(factor * math.log(length))))
+
+
+def strongest_delays(correlation: Tensor, n_delays: int) -> Tensor:
+    """The delays of the largest correlations; of equal ones the shortest.
+
+    Where many rows are alike, as those that stand for the horizon are, whole ranges of delays have one correlation.
+    Rounding, which differs between devices and batch sizes, must not choose among them: values count as equal if
+    the gaps between them are at most 1e-5 of the largest magnitude.
+
+    Shape
+    -----
+    correlation : (batch, length)
+    output : (batch, n_delays)
+
+    Examples
+    --------
+    >>> strongest_delays(torch.tensor([[1.0, 2.0, 3.0, 2.0 + 1e-7]]), n_delays=2)
+    tensor([[2, 1]])
+    """
+    ordered, delays = correlation.sort(dim=-1, descending=True)
+    equal = 1e-5 * correlation.abs().amax(-1, keepdim=True)
+    group = F.pad((ordered[:, :-1] - ordered[:, 1:] > equal).long(), (1, 0)).cumsum(-1)  # counts the gaps so far
+    chosen = (group * correlation.shape[-1] + delays).topk(n_delays, largest=False).indices
+    return delays.gather(-1, chosen)
+
+
+def fit_length(series: Tensor, length: int) -> Tensor:
+    """The first `length` rows of (batch, rows, n_channels), continued by zeros where there are fewer."""
+    missing = length - series.shape[1]
+    return F.pad(series, (0, 0, 0, missing)) if missing > 0 else series[:, :length]
 
 
 def circular_correlation(leading: Tensor, lagging: Tensor) -> Tensor:
@@ -92,8 +151,13 @@ def circular_correlation(leading: Tensor, lagging: Tensor) -> Tensor:
     tensor([[0., 0., 0., 1.]])
     """
     exact = torch.promote_types(leading.dtype, torch.float32)  # no FFT of bfloat16
-    spectra = [torch.fft.rfft(series.to(exact), dim=1) for series in (leading, lagging)]
-    return torch.fft.irfft((spectra[0] * spectra[1].conj()).sum(-1), n=leading.shape[1], dim=1)
+    # On a CPU some channels at a time: their spectra stay in the cache.
+    width = 64 if leading.is_cpu else leading.shape[-1]
+    products = [
+        (torch.fft.rfft(x.to(exact), dim=1) * torch.fft.rfft(y.to(exact), dim=1).conj()).sum(-1)
+        for x, y in zip(leading.split(width, dim=-1), lagging.split(width, dim=-1), strict=True)
+    ]
+    return torch.fft.irfft(torch.stack(products).sum(0), n=leading.shape[1], dim=1)
 
 
 def sum_of_rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
@@ -113,7 +177,18 @@ def sum_of_rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
     >>> sum_of_rolls(values, torch.tensor([[0, 1]]), torch.tensor([[10.0, 1.0]])).flatten()
     tensor([12., 23., 31.])
     """
-    return _SumOfRolls.apply(values, delays, weights)
+    batch, length, _ = values.shape
+    steps = torch.arange(length, device=values.device).unsqueeze(1)
+    rows = steps + (delays % length).unsqueeze(1)  # (batch, length, n_delays), below 2 * length
+    # The library's fused gather and weighted sum; it knows one table, hence the samples one below the other.
+    first_rows = length * torch.arange(batch, device=values.device).reshape(-1, 1, 1)
+    summed = F.embedding_bag(
+        (torch.where(rows < length, rows, rows - length) + first_rows).flatten(0, 1),
+        values.detach().flatten(0, 1),
+        per_sample_weights=weights.to(values.dtype).unsqueeze(1).expand_as(rows).flatten(0, 1),
+        mode="sum",
+    )
+    return _ValuesGradient.apply(summed.unflatten(0, (batch, length)), values, delays, weights.detach())
 
 
 def correlation_at(leading: Tensor, lagging: Tensor, delays: Tensor, correlation: Tensor) -> Tensor:
@@ -149,36 +224,26 @@ def correlation_at(leading: Tensor, lagging: Tensor, delays: Tensor, correlation
     return _CorrelationAt.apply(leading, lagging, delays, correlation)
 
 
-# Each of the two functions is bilinear, and the gradient of one is made of the other.
-
-
-class _SumOfRolls(torch.autograd.Function):
-    @staticmethod
-    def forward(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
-        batch, length, _ = values.shape
-        steps = torch.arange(length, device=values.device).unsqueeze(1)
-        first_rows = length * torch.arange(batch, device=values.device).reshape(-1, 1, 1)
-        rows = (steps + delays.unsqueeze(1)) % length + first_rows  # (batch, length, n_delays)
-        by_row = weights.to(values.dtype).unsqueeze(1).expand_as(rows)
-        # The library's fused gather and weighted sum; it knows one table, hence the samples one below the other.
-        summed = F.embedding_bag(
-            rows.flatten(0, 1), values.flatten(0, 1), mode="sum", per_sample_weights=by_row.flatten(0, 1)
-        )
-        return summed.unflatten(0, (batch, length))
+class _ValuesGradient(torch.autograd.Function):
+    """The sum of rolls as it is; its gradient in the values is a sum of rolls the other way, no scattering."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def forward(summed: Tensor, values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
+        return summed
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor]:
-        (gradient,), (values, delays, weights) = gradients, ctx.saved_tensors
-        correlation = circular_correlation(values.detach(), gradient.detach())
-        of_weights = correlation_at(values, gradient, delays, correlation)
-        return sum_of_rolls(gradient, -delays, weights), None, of_weights.to(weights.dtype)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (gradient,), (delays, weights) = gradients, ctx.saved_tensors
+        return gradient, sum_of_rolls(gradient, -delays, weights), None, None
 
 
 class _CorrelationAt(torch.autograd.Function):
+    """Chosen entries of a correlation; the gradient in one series is a sum of rolls of the other."""
+
     @staticmethod
     def forward(leading: Tensor, lagging: Tensor, delays: Tensor, correlation: Tensor) -> Tensor:
         return correlation.gather(1, delays)

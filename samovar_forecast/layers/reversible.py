@@ -112,7 +112,7 @@ class _Surroundings:
     def __init__(self, device: torch.device) -> None:
         self.device_type = device.type
         enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-        # Without the cache: weights cast under no_grad would be found there in the backward pass, with no gradient.
+        # No cache: the backward pass, with gradients, must not find weights that the forward pass cast without.
         self.autocast: dict[str, Any] = {"enabled": enabled, "dtype": dtype, "cache_enabled": False}
         self.random_states: list[RandomState] = []
 

@@ -20,7 +20,7 @@ class AutoformerConfig:
 
     Parameters
     ----------
-    d_model : int, default 128
+    d_model : int, default 64
         Width of a token; every point in time is one. The paper uses 512.
     n_heads : int, default 8
         Attention heads; must divide `d_model`. Auto-correlation averages over its heads, as published, so their
@@ -41,7 +41,7 @@ class AutoformerConfig:
         Share of activations dropped in training.
     """
 
-    d_model: int = 128
+    d_model: int = 64
     n_heads: int = 8
     n_encoder_layers: int = 2
     n_decoder_layers: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 import torch
@@ -143,6 +144,12 @@ def build_network(
     n_known, n_static : int
         Number of covariates known in the future, and of those constant in time.
     """
+    if n_targets < n_series and not network_class.mixes_series(config):
+        warnings.warn(
+            f"{network_class.__name__} forecasts each series from itself with these hyperparameters: the "
+            f"{n_series - n_targets} columns beside the targets are not used",
+            stacklevel=2,
+        )
     shape = (n_series, n_targets, context_length, horizon, config, n_outputs)
     embedded = network_class.embeds_known(config)
     network: ForecastNetwork = cast(Any, network_class)(*shape, **({"n_known": n_known} if embedded else {}))

@@ -158,9 +158,7 @@ def _self_attention(config: Any, form: str, blindspot: int | None, n_tokens: int
 
 def _cross_attention(config: Any) -> _Sublayer:
     everywhere = LinearAttention(causal=False, blindspot=None, image=False, dropout=config.attention_dropout)
-    attention = MixedAttention(
-        config.d_model, config.n_heads, everywhere, gate=config.gate, dropout=config.dropout
-    )
+    attention = MixedAttention(config.d_model, config.n_heads, everywhere, gate=config.gate, dropout=config.dropout)
     return _Sublayer(config.d_model, attention, shift=False, causal=False, attends_context=True)
 
 

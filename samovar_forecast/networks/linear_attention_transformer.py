@@ -201,6 +201,11 @@ class LinearAttentionTransformer(ForecastNetwork):
         """True if the network itself uses covariates known in the future: if it has a decoder."""
         return config.n_decoder_layers > 0
 
+    @classmethod
+    def mixes_series(cls, config: Any) -> bool:
+        """True for the attention to the map of all series and times."""
+        return config.attention == "image"
+
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         known_past, known_future = self._known(covariates or Covariates())
         normalised, denormalise = self.norm(past[..., -self.n_rows :], self.n_locations)

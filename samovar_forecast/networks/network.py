@@ -82,6 +82,11 @@ class ForecastNetwork(nn.Module):
         """
         return False
 
+    @classmethod
+    def mixes_series(cls, config: Any) -> bool:
+        """Whether a forecast of one series looks at the others; if not, past covariates are of no use."""
+        return True
+
     @property
     def point_output(self) -> int:
         """Which output is the point forecast: the median of quantiles, the location of a distribution."""

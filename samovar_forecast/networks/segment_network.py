@@ -93,6 +93,10 @@ class SegmentNetwork(ForecastNetwork):
         self.output_norm = nn.RMSNorm(d_model, eps=1e-5)
         self.to_segment = nn.Linear(d_model, segment_length * n_outputs)
 
+    @classmethod
+    def mixes_series(cls, config: SegmentConfig) -> bool:
+        return not config.univariate
+
     def initialise(self) -> None:
         """Draw the initial weights; subclasses call it once all layers exist.
 

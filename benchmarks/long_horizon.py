@@ -1,9 +1,13 @@
-"""ETTh1, horizon 96, by the long-horizon protocol: one row of results per model and seed.
+"""The long-horizon protocol: one row of results per model and seed.
 
-Everything but the context length, the seed and the split of the protocol is the package's default. Results are
-appended to benchmarks/results/etth1.jsonl as runs end; runs that are there already are not repeated.
+Everything but the context length, the seed, the split of the protocol and the settings given is the package's
+default. Results are appended to benchmarks/results/long_horizon.jsonl as runs end; runs that are there already are
+not repeated.
 
-    SAMOVAR_FORECAST_DATA=folder python benchmarks/etth1.py --models SAMoVAR --seeds 0 1 2
+    export SAMOVAR_FORECAST_DATA=folder
+    python benchmarks/long_horizon.py --models SAMoVAR --seeds 0 1 2
+    python benchmarks/long_horizon.py --models Autoformer --data Exchange --context-length 96
+    python benchmarks/long_horizon.py --models SAMoVAR --settings '{"sharpness_rho": 0.05}'
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,28 +24,33 @@ import torch
 from samovar_forecast.datasets import split
 from samovar_forecast.forecasters import ALL_FORECASTERS
 
-RESULTS = Path(__file__).parent / "results" / "etth1.jsonl"
-HORIZON = 96
+RESULTS = Path(__file__).parent / "results" / "long_horizon.jsonl"
 
 
-def run(name: str, context_length: int, seed: int) -> dict[str, object]:
+def run(
+    data: str, name: str, context_length: int, horizon: int, seed: int, settings: dict[str, Any]
+) -> dict[str, object]:
     """Fit on training and validation rows, test on every window; errors in training standard deviations."""
-    train, validation, test = split("ETTh1", context_length)
+    train, validation, test = split(data, context_length)
     y = pd.concat([train, validation.iloc[context_length:]])
     forecaster_class = {cls.__name__: cls for cls in ALL_FORECASTERS}[f"{name}Forecaster"]
     forecaster = forecaster_class(
-        horizon=HORIZON,
+        horizon=horizon,
         context_length=context_length,
         validation_fraction=1 - len(train) / len(y),
         random_state=seed,
+        **settings,
     ).fit(y)
     result = forecaster.backtest(test)
     errors = (result.forecast - result.actual) / forecaster.scaler_.scale
     summary = forecaster.training_summary_
     return {
+        "data": data,
         "model": name,
         "seed": seed,
         "context_length": context_length,
+        "horizon": horizon,
+        "settings": settings,
         "windows": result.sizes["cutoff"],
         "mse": round(float((errors**2).mean()), 4),
         "mae": round(float(abs(errors).mean()), 4),
@@ -62,15 +72,21 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["SAMoVAR"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--context-length", type=int, default=1024)
+    parser.add_argument("--data", default="ETTh1")
+    parser.add_argument("--horizon", type=int, default=96)
+    parser.add_argument("--settings", type=json.loads, default={}, help="other hyperparameters, as JSON")
     chosen = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     stored = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    done = {(row["model"], row["seed"], row["context_length"]) for row in stored}
     for name in chosen.models:
         for seed in chosen.seeds:
-            if (name, seed, chosen.context_length) in done:
+            case = {
+                "data": chosen.data, "model": name, "seed": seed, "context_length": chosen.context_length,
+                "horizon": chosen.horizon, "settings": chosen.settings,
+            }  # fmt: skip
+            if any(case == {key: row[key] for key in case} for row in stored):
                 continue
-            row = run(name, chosen.context_length, seed)
+            row = run(chosen.data, name, chosen.context_length, chosen.horizon, seed, chosen.settings)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print({key: value for key, value in row.items() if key != "hyperparameters"}, flush=True)
