@@ -73,6 +73,9 @@ def curve(
     torch.manual_seed(seed)
     network = SAMformer(N_SERIES, N_SERIES, CONTEXT, HORIZON, SAMformerConfig())
     network.norm = Unnormalised()
+    for layer in (network.queries, network.keys, network.values, network.to_forecast):
+        nn.init.xavier_uniform_(layer.weight)  # as in the authors' experiment: attention starts far from even
+        nn.init.zeros_(layer.bias)
     errors: list[float] = []
     for epoch in range(epochs):
         rate = 1e-3 * 0.5 * (1 + math.cos(math.pi * epoch / epochs))

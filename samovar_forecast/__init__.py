@@ -8,6 +8,7 @@ if TYPE_CHECKING:
         FixedVARForecaster,
         LinearAttentionForecaster,
         LinTransForecaster,
+        PSFAttentionForecaster,
         SAMformerForecaster,
         SAMoVARForecaster,
     )
@@ -17,6 +18,7 @@ __all__ = [
     "FixedVARForecaster",
     "LinTransForecaster",
     "LinearAttentionForecaster",
+    "PSFAttentionForecaster",
     "SAMformerForecaster",
     "SAMoVARForecaster",
 ]

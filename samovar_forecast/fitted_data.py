@@ -59,8 +59,8 @@ class FittedData(TrainingConfig):
         """The newest context, scaled, with the known covariates up to the last step, and the index of the steps."""
         history = (self.history_ if y is None else self._read_history(y)).iloc[-self.context_length_ :]
         future = continue_index(history.index, self.frequency_, steps)
-        values, known = self._scaled(history, self._known_rows(X, history.index.append(future)))
-        return values, known, future
+        known = self._known_rows(X, history.index.append(future), n_spare=-steps % self.horizon)
+        return *self._scaled(history, known), future
 
     def _scaled(self, frame: pd.DataFrame, known: pd.DataFrame | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Series and known covariates as the network sees them: (n_rows, n_series) and (n_rows, n_known)."""
@@ -87,18 +87,22 @@ class FittedData(TrainingConfig):
             raise ValueError(f"y has a step of {frequency}, the training data had {self.frequency_}")
         return frame
 
-    def _known_rows(self, X: pd.DataFrame | None, index: pd.Index) -> pd.DataFrame | None:
+    def _known_rows(self, X: pd.DataFrame | None, index: pd.Index, n_spare: int = 0) -> pd.DataFrame | None:
         """Known covariates at every label of `index`, from `X` and from what was known in training.
+
+        The network forecasts whole horizons. For the `n_spare` steps behind `index`, which nobody asked for, rows of
+        `X` are taken where there are any, else the last one is repeated; the calendar goes on.
 
         A frame without columns where the calendar alone is known; None where nothing is.
         """
+        spare = continue_index(index, self.frequency_, n_spare)
         if not self.known_:
-            if X is not None:
+            if X is not None and X.shape[1]:
                 raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-            return pd.DataFrame(index=index) if self.calendar_ else None
+            return pd.DataFrame(index=index.append(spare)) if self.calendar_ else None
         known = self.known_history_
         assert known is not None
         if X is not None:
             given = align_columns(read_frame(X, "X"), self.known_, "X")
             known = pd.concat([known[~known.index.isin(given.index)], given])
-        return select_rows(known, index, "X")
+        return pd.concat([select_rows(known, index, "X"), known.reindex(spare)]).ffill()

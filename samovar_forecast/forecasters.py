@@ -9,9 +9,10 @@ from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.psf_attention import PSFAttention, PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
 
 
 @hyperparameters
@@ -97,7 +98,7 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, Forecaster):
 
 
 @hyperparameters
-class LinearAttentionForecaster(LinearAttentionConfig, Forecaster):
+class LinearAttentionForecaster(LinearAttentionConfig, LinearAttentionRecipe, Forecaster):
     """Linear Attention Transformer: patches of each series as tokens, at a cost linear in the length of the context.
 
     References
@@ -138,6 +139,26 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, Forecaster):
     network_class = Autoformer
 
 
+@hyperparameters
+class PSFAttentionForecaster(PSFAttentionConfig, Forecaster):
+    """PSF-Attn: every step can reach every earlier one through a product of a few sparse factors.
+
+    References
+    ----------
+    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
+    Neural Networks 152, 2022, arXiv 2109.08184.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> y = pd.Series(np.sin(np.arange(400) / 24 * 6.28), name="load")
+    >>> PSFAttentionForecaster(horizon=12, context_length=48, max_epochs=1, random_state=0).fit(y).predict().shape
+    (12,)
+    """
+
+    network_class = PSFAttention
+
+
 ALL_FORECASTERS: tuple[type[Forecaster], ...] = (
     SAMoVARForecaster,
     LinTransForecaster,
@@ -145,4 +166,5 @@ ALL_FORECASTERS: tuple[type[Forecaster], ...] = (
     SAMformerForecaster,
     AutoformerForecaster,
     LinearAttentionForecaster,
+    PSFAttentionForecaster,
 )

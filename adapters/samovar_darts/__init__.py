@@ -16,6 +16,7 @@ from samovar_darts.models import (
     FixedVARModel,
     LinearAttentionModel,
     LinTransModel,
+    PSFAttentionModel,
     SAMformerModel,
     SAMoVARModel,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "FixedVARModel",
     "LinTransModel",
     "LinearAttentionModel",
+    "PSFAttentionModel",
     "SAMformerModel",
     "SAMoVARModel",
 ]

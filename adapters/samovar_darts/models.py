@@ -7,9 +7,10 @@ from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.networks.psf_attention import PSFAttention, PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
 
 
 class SAMoVARModel(DartsModel, SAMoVARConfig):
@@ -114,7 +115,7 @@ class LinearAttentionModel(DartsModel, LinearAttentionConfig):
     (24, 1, 1)
     """
 
-    network_class = LinearAttentionTransformer
+    network_class, recipe = LinearAttentionTransformer, LinearAttentionRecipe
 
 
 class AutoformerModel(DartsModel, AutoformerConfig):
@@ -138,6 +139,28 @@ class AutoformerModel(DartsModel, AutoformerConfig):
     network_class, recipe = Autoformer, AutoformerRecipe
 
 
+class PSFAttentionModel(DartsModel, PSFAttentionConfig):
+    """PSF-Attn as a darts model: every step can reach every earlier one through a product of a few sparse factors.
+
+    `DartsModel` describes the arguments that all models share, `PSFAttentionConfig` those of the network.
+
+    References
+    ----------
+    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
+    Neural Networks 152, 2022, arXiv 2109.08184.
+
+    Examples
+    --------
+    >>> from darts.utils.timeseries_generation import sine_timeseries
+    >>> quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = PSFAttentionModel(48, 12, d_model=16, n_epochs=1, random_state=0, pl_trainer_kwargs=quiet)
+    >>> model.fit(sine_timeseries(length=200, value_frequency=1 / 24)).predict(24).shape
+    (24, 1, 1)
+    """
+
+    network_class = PSFAttention
+
+
 ALL_MODELS: tuple[type[DartsModel], ...] = (
     SAMoVARModel,
     LinTransModel,
@@ -145,4 +168,5 @@ ALL_MODELS: tuple[type[DartsModel], ...] = (
     SAMformerModel,
     AutoformerModel,
     LinearAttentionModel,
+    PSFAttentionModel,
 )

@@ -13,6 +13,7 @@ from samovar_sktime.forecasters import (
     FixedVARForecaster,
     LinearAttentionForecaster,
     LinTransForecaster,
+    PSFAttentionForecaster,
     SAMformerForecaster,
     SAMoVARForecaster,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "FixedVARForecaster",
     "LinTransForecaster",
     "LinearAttentionForecaster",
+    "PSFAttentionForecaster",
     "SAMformerForecaster",
     "SAMoVARForecaster",
     "all_forecasters",

@@ -128,7 +128,8 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         _check_labels(labels, frame.index.take(rows))
         if X is not None:
             X = X[X.index.isin(frame.index)]
-            known = core._known_rows(X if known is None else X.combine_first(known), frame.index)
+            known = X if known is None else X.combine_first(known)
+        known = core._known_rows(known, frame.index, n_spare=core.horizon - 1)
         return forecast_behind(core, frame, known, rows, 1)[:, 0]
 
     def _steps_to(self, labels: pd.Index, fh: ForecastingHorizon) -> NDArray[np.int64]:
@@ -176,7 +177,8 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         if isinstance(axis, pd.DatetimeIndex) and not isinstance(core.frequency_, int):
             axis = pd.DatetimeIndex(axis, freq=core.frequency_)
         given = X if X is None or seen_known is None else X.combine_first(seen_known)
-        known = core._known_rows(given, seen.index.append(axis[: ends.max() + n_steps]))
+        n_spare = -n_steps % core.horizon
+        known = core._known_rows(given, seen.index.append(axis[: ends.max() + n_steps]), n_spare)
         values = forecast_behind(core, pd.concat([seen, frame]), known, len(seen) + ends, n_steps)
         forecasts = [
             convert_to(

@@ -8,9 +8,10 @@ from samovar_forecast.networks.autoformer import AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVARConfig
 from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig
 from samovar_forecast.networks.lintrans import LinTransConfig
+from samovar_forecast.networks.psf_attention import PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
 from samovar_sktime.base import SktimeForecaster
 
 
@@ -96,7 +97,7 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
 
 
 @hyperparameters
-class LinearAttentionForecaster(LinearAttentionConfig, SktimeForecaster):
+class LinearAttentionForecaster(LinearAttentionConfig, LinearAttentionRecipe, SktimeForecaster):
     """Linear Attention Transformer for sktime: patches as tokens, at a cost linear in the length of the context.
 
     References
@@ -133,3 +134,24 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster)
     """
 
     core_class = samovar_forecast.AutoformerForecaster
+
+
+@hyperparameters
+class PSFAttentionForecaster(PSFAttentionConfig, SktimeForecaster):
+    """PSF-Attn for sktime: every step can reach every earlier one through a product of a few sparse factors.
+
+    References
+    ----------
+    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
+    Neural Networks 152, 2022, arXiv 2109.08184.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from samovar_sktime import PSFAttentionForecaster
+    >>> forecaster = PSFAttentionForecaster(horizon=12, context_length=36, max_epochs=1, random_state=0)
+    >>> len(forecaster.fit_predict(load_airline(), fh=range(1, 13)))
+    12
+    """
+
+    core_class = samovar_forecast.PSFAttentionForecaster

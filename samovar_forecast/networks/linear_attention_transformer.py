@@ -20,7 +20,7 @@ class LinearAttentionConfig:
 
     Parameters
     ----------
-    d_model : int, default 64
+    d_model : int, default 16
         Width of a token.
     n_layers : int, default 2
         Blocks of attention and feed-forward.
@@ -28,7 +28,7 @@ class LinearAttentionConfig:
         Attention heads; must divide `d_model`.
     d_ff : int or None, default None
         Width of the hidden layer of the feed-forward blocks. None: twice `d_model`.
-    dropout : float, default 0.2
+    dropout : float, default 0.3
         Share of activations dropped in training: of the tokens and of what the blocks add to them.
     attention_dropout : float, default 0.0
         Share of attention weights dropped in training; of whole keys where linear attention forms no weights.
@@ -75,11 +75,11 @@ class LinearAttentionConfig:
         Steps to forecast per token of the decoder; at most the horizon is used.
     """
 
-    d_model: int = 64
+    d_model: int = 16
     n_layers: int = 2
     n_heads: int = 4
     d_ff: int | None = None
-    dropout: float = 0.2
+    dropout: float = 0.3
     attention_dropout: float = 0.0
     feed_forward_dropout: float | None = None
     patch_length: int = 16

@@ -44,3 +44,10 @@ class AutoformerRecipe(TrainingConfig):
     gradient_clip = None
     loss = "mse"
     calendar = "auto"
+
+
+@hyperparameters
+class LinearAttentionRecipe(TrainingConfig):
+    """The package's own recipe at a higher rate, which its small network takes."""
+
+    learning_rate = 1e-3

@@ -24,7 +24,16 @@ from samovar_darts.models import ALL_MODELS, SAMoVARModel
 from tests.conftest import suited
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "dropout": 0.0, "n_epochs": 1, "batch_size": 16, "random_state": 0}
+TINY = {
+    "d_model": 8,
+    "n_heads": 2,
+    "n_layers": 1,
+    "dropout": 0.0,
+    "calendar": None,
+    "n_epochs": 1,
+    "batch_size": 16,
+    "random_state": 0,
+}
 KINDS = ["past_covariates", "future_covariates", "static_covariates"]
 
 
