@@ -1,8 +1,5 @@
 """The parts of the transformer's blocks: patches, shift, convolution, feed-forward, Linformer, and heads together."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +12,7 @@ from samovar_forecast.layers.local_convolution import LocalConvolution
 from samovar_forecast.layers.mixed_attention import LinearAttention, MixedAttention
 from samovar_forecast.layers.patches import count_patches, split_patches
 from samovar_forecast.layers.token_shift import shift_tokens
+from tests.peak_memory import numbers_printed_by
 
 
 def random(*shape, seed=0):
@@ -113,22 +111,20 @@ def test_chunks_change_nothing(n_chunks, glu):
 def test_chunks_need_less_memory_in_inference():
     """A hidden layer of 400 MB in sixteen parts, and then at once."""
     program = """
-import re, torch
-from pathlib import Path
+import torch
 from samovar_forecast.layers.gated_feed_forward import GatedFeedForward
-peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 tokens = torch.ones(1, 100_000, 4)
 for n_chunks in (16, 1):
     layer = GatedFeedForward(d_model=4, d_ff=1024, dropout=0.0, glu=False, n_chunks=n_chunks)
-    before = peak()
     with torch.inference_mode():
+        layer(tokens[:, :1000])  # what the first call alone needs
+        before = peak()
         layer(tokens)
     print(peak() - before)
 """
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    parts, whole = map(int, run.stdout.split())
+    parts, whole = numbers_printed_by(program, MALLOC_MMAP_THRESHOLD_="65536")
     assert whole > 0.4e9
-    assert parts < 0.2 * whole
+    assert parts < 0.4 * whole
 
 
 def test_linformer_equals_its_formula():

@@ -1,16 +1,14 @@
 """Reversible blocks against plain autograd on the same two streams, and what they keep in memory."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 
 from samovar_forecast.layers.reversible import ResidualSequence, ReversibleSequence
+from tests.peak_memory import numbers_printed_by
 
 
 class Mixing(nn.Module):
@@ -174,20 +172,16 @@ def test_peak_memory_does_not_grow_with_depth():
 def test_peak_memory_of_the_process_does_not_grow_with_depth():
     """Streams of 4 MB, depth 2 and then depth 12; plain blocks show that the measure sees what is kept."""
     program = """
-import re, torch
-from pathlib import Path
+import torch
 from torch import nn
 from samovar_forecast.layers.reversible import ResidualSequence, ReversibleSequence
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 x = torch.ones(16384, 64)
 for kind, depth in [(ReversibleSequence, 2), (ReversibleSequence, 12), (ResidualSequence, 12)]:
     f, g = ([nn.Sequential(nn.Linear(64, 64), nn.GELU()) for _ in range(depth)] for _ in range(2))
     kind(zip(f, g)).forward(x).sum().backward()
-    print(peak())
+    print(peak() / 2**20)
 """
     # Blocks of this size go back to the system when they are freed, so the peak is that of the tensors in use.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    shallow, deep, plain = map(float, run.stdout.split())
+    shallow, deep, plain = numbers_printed_by(program, MALLOC_MMAP_THRESHOLD_="65536")
     assert deep - shallow < 4
     assert plain - deep > 100
