@@ -29,6 +29,8 @@ class SAMformerRecipe(TrainingConfig):
 class AutoformerRecipe(TrainingConfig):
     """Adam on the squared error for few epochs, at a rate that halves every epoch after the second.
 
+    Beyond the paper the weights are averaged, as the package does by default.
+
     References
     ----------
     Wu et al., NeurIPS 2021, arXiv 2106.13008, section on implementation.
@@ -40,7 +42,6 @@ class AutoformerRecipe(TrainingConfig):
     schedule = "halving"
     max_epochs = 10
     patience = 3
-    average_weights = None
     gradient_clip = None
     loss = "mse"
     calendar = "auto"
