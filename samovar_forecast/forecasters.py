@@ -12,7 +12,7 @@ from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.psf_attention import PSFAttention, PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe, SmallNetworkRecipe
 
 
 @hyperparameters
@@ -98,7 +98,7 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, Forecaster):
 
 
 @hyperparameters
-class LinearAttentionForecaster(LinearAttentionConfig, LinearAttentionRecipe, Forecaster):
+class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, Forecaster):
     """Linear Attention Transformer: patches of each series as tokens, at a cost linear in the length of the context.
 
     References
@@ -140,7 +140,7 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, Forecaster):
 
 
 @hyperparameters
-class PSFAttentionForecaster(PSFAttentionConfig, Forecaster):
+class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, Forecaster):
     """PSF-Attn: every step can reach every earlier one through a product of a few sparse factors.
 
     References

@@ -10,7 +10,7 @@ from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.psf_attention import PSFAttention, PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe, SmallNetworkRecipe
 
 
 class SAMoVARModel(DartsModel, SAMoVARConfig):
@@ -115,7 +115,7 @@ class LinearAttentionModel(DartsModel, LinearAttentionConfig):
     (24, 1, 1)
     """
 
-    network_class, recipe = LinearAttentionTransformer, LinearAttentionRecipe
+    network_class, recipe = LinearAttentionTransformer, SmallNetworkRecipe
 
 
 class AutoformerModel(DartsModel, AutoformerConfig):
@@ -158,7 +158,7 @@ class PSFAttentionModel(DartsModel, PSFAttentionConfig):
     (24, 1, 1)
     """
 
-    network_class = PSFAttention
+    network_class, recipe = PSFAttention, SmallNetworkRecipe
 
 
 ALL_MODELS: tuple[type[DartsModel], ...] = (

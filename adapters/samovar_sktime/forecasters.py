@@ -11,7 +11,7 @@ from samovar_forecast.networks.lintrans import LinTransConfig
 from samovar_forecast.networks.psf_attention import PSFAttentionConfig
 from samovar_forecast.networks.samformer import SAMformerConfig
 from samovar_forecast.networks.samovar import SAMoVARConfig
-from samovar_forecast.training.recipes import AutoformerRecipe, LinearAttentionRecipe, SAMformerRecipe
+from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe, SmallNetworkRecipe
 from samovar_sktime.base import SktimeForecaster
 
 
@@ -97,7 +97,7 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
 
 
 @hyperparameters
-class LinearAttentionForecaster(LinearAttentionConfig, LinearAttentionRecipe, SktimeForecaster):
+class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """Linear Attention Transformer for sktime: patches as tokens, at a cost linear in the length of the context.
 
     References
@@ -137,7 +137,7 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster)
 
 
 @hyperparameters
-class PSFAttentionForecaster(PSFAttentionConfig, SktimeForecaster):
+class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """PSF-Attn for sktime: every step can reach every earlier one through a product of a few sparse factors.
 
     References

@@ -26,8 +26,8 @@ class PSFAttentionConfig:
         Number of attention blocks.
     value_width : int, default 8
         Width of the values that the factors mix; the head reads that many numbers per token.
-    patch_length : int, default 1
-        Steps per token, at most the context; one, as published, resolves every step and costs most.
+    patch_length : int, default 4
+        Steps per token, at most the context. One, as published, resolves every step and costs most.
     direction : {"past", "circular"}, default "past"
         Whether a token reads itself and older ones, or as published the following ones and round to the oldest.
     n_factors : int or None, default None
@@ -45,7 +45,7 @@ class PSFAttentionConfig:
     d_model: int = 32
     n_layers: int = 1
     value_width: int = 8
-    patch_length: int = 1
+    patch_length: int = 4
     direction: Literal["past", "circular"] = "past"
     n_factors: int | None = None
     residual: bool = True

@@ -48,7 +48,7 @@ class AutoformerRecipe(TrainingConfig):
 
 
 @hyperparameters
-class LinearAttentionRecipe(TrainingConfig):
-    """The package's own recipe at a higher rate, which its small network takes."""
+class SmallNetworkRecipe(TrainingConfig):
+    """The package's own recipe at a higher rate, for networks that are a few features wide."""
 
     learning_rate = 1e-3

@@ -23,7 +23,7 @@ every_variant = pytest.mark.parametrize("chosen", VARIANTS)
 
 def build(context_length=40, horizon=8, n_series=3, n_targets=3, n_outputs=1, **chosen):
     torch.manual_seed(0)
-    config = PSFAttentionConfig(**({"d_model": 16, "dropout": 0.0} | chosen))
+    config = PSFAttentionConfig(**({"d_model": 16, "patch_length": 1, "dropout": 0.0} | chosen))
     network = PSFAttention(n_series, n_targets, context_length, horizon, config, n_outputs).double()
     with torch.no_grad():  # away from the initial values, some of which are zero
         for parameter in network.parameters():
