@@ -28,18 +28,21 @@ DEFAULTS = TrainingConfig()
 _CONFIG_DOC = inspect.cleandoc(TrainingConfig.__doc__ or "")
 
 
-def _hyperparameter(name: str) -> Any:
-    """The command-line option of a hyperparameter, with the words of its one declaration."""
+def _hyperparameter(name: str, differs: bool = False) -> Any:
+    """The command-line option of a hyperparameter, with the words of its one declaration.
+
+    Where the default `differs` between the models, the option has none of its own.
+    """
     found = re.search(rf"^{name} : .*\n((?:    .*\n?)+)", _CONFIG_DOC, re.MULTILINE)
     assert found is not None, name
-    text = " ".join(found.group(1).split())
-    return typer.Option(f"--{name.replace('_', '-')}", help=f"{text} Default: the model's own.")
+    text = " ".join(found.group(1).split()) + " Default: the model's own." * differs
+    return typer.Option(f"--{name.replace('_', '-')}", help=text)
 
 
 Horizon = Annotated[int, _hyperparameter("horizon")]
 ContextLength = Annotated[int | None, _hyperparameter("context_length")]
-MaxEpochs = Annotated[int | None, _hyperparameter("max_epochs")]
-LearningRate = Annotated[float | None, _hyperparameter("learning_rate")]
+MaxEpochs = Annotated[int | None, _hyperparameter("max_epochs", differs=True)]
+LearningRate = Annotated[float | None, _hyperparameter("learning_rate", differs=True)]
 RandomState = Annotated[int | None, _hyperparameter("random_state")]
 Device = Annotated[str, _hyperparameter("device")]
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file; first column: dates or whole numbers.")]

@@ -193,10 +193,10 @@ def test_options_show_the_declared_defaults(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = call("fit", "--help").stdout
     config = TrainingConfig()
-    for option, default in [("max-epochs", config.max_epochs), ("learning-rate", config.learning_rate),
-                            ("device", config.device)]:  # fmt: skip
-        (line,) = [line for line in shown.splitlines() if f"--{option} " in line]
-        assert f"[default: {default}]" in line
+    lines = {name: line for line in shown.splitlines() for name in ("max-epochs", "learning-rate", "device")
+             if f"--{name} " in line}  # fmt: skip
+    assert f"[default: {config.device}]" in lines["device"]
+    assert all("Default: the model's own." in lines[name] for name in ("max-epochs", "learning-rate"))
 
 
 def test_version_and_bare_call():

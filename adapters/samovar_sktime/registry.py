@@ -22,7 +22,7 @@ def all_forecasters(
     Examples
     --------
     >>> [name for name, _ in all_forecasters({"capability:multivariate": True})]
-    ['FixedVARForecaster', ..., 'SAMoVARForecaster']
+    ['AutoformerForecaster', ..., 'SAMoVARForecaster']
     """
     found: list[tuple[str, type[SktimeForecaster]]] = all_objects(
         object_types=SktimeForecaster,
