@@ -187,7 +187,7 @@ def test_one_cycle_equals_the_library():
         optimizer, 1.0, total_steps=2001, pct_start=0.05, div_factor=10, anneal_strategy="linear", cycle_momentum=False,
         final_div_factor=1e4,
     )  # fmt: skip
-    ours = multiplier("onecycle", 2000)
+    ours = multiplier("onecycle", 2000, 100)
     for step in range(2000):
         assert ours(step) == pytest.approx(library.get_last_lr()[0], abs=0.01), step
         optimizer.step()
@@ -195,9 +195,43 @@ def test_one_cycle_equals_the_library():
 
 
 def test_cosine_and_constant():
-    cosine = multiplier("cosine", 1000)
+    cosine = multiplier("cosine", 1000, 100)
     assert [cosine(step) for step in (50, 525, 1000)] == pytest.approx([1, 0.5, 0])
-    assert multiplier("constant", 10)(7) == 1
+    assert multiplier("constant", 10, 1)(7) == 1
+
+
+def test_rates_that_change_between_epochs():
+    """SAMformer's formula for a peak of 1e-3, and half of the rate in every epoch after the second."""
+    restarts, halving = (multiplier(name, 1000, 20) for name in ("cosine_restarts", "halving"))
+    for step in range(400):
+        epoch = step // 20
+        published = 1e-6 + (1e-3 - 1e-6) * (1 + math.cos(math.pi * (epoch % 5) / 5)) / 2
+        assert 1e-3 * restarts(step) == pytest.approx(published, rel=1e-12)
+        assert halving(step) == 0.5 ** max(0, epoch - 1)
+
+
+@pytest.mark.parametrize("schedule", ["cosine_restarts", "halving"])
+def test_the_rate_of_an_epoch_counts_optimizer_steps(monkeypatch, schedule):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def spying_step(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spying_step)
+    config = TrainingConfig(
+        **CPU,
+        batch_size=8,
+        accumulate_batches=3,
+        max_epochs=4,
+        schedule=schedule,
+        learning_rate=1.0,
+        gradient_clip=None,
+    )
+    train(fresh_network(), windows_of(series()), None, config, seed=0)  # 7 batches: 3 steps per epoch
+    expected = multiplier(schedule, 12, 3)
+    assert rates == pytest.approx([expected(i) for i in range(12)])
 
 
 @dataclass
