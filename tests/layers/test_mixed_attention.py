@@ -124,7 +124,7 @@ for n_chunks in (16, 1):
 """
     parts, whole = numbers_printed_by(program, MALLOC_MMAP_THRESHOLD_="65536")
     assert whole > 0.4e9
-    assert parts < 0.4 * whole
+    assert parts < 0.2 * whole
 
 
 def test_linformer_equals_its_formula():
