@@ -281,6 +281,18 @@ def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, 
         forecaster_class(**(tiny | wrong)).fit(y)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"dropout": 1.5}, "dropout must be in"), ({"n_heads": 3}, "n_heads must divide d_model")]
+)
+def test_bad_sizes_of_networks_are_named(forecaster_class, tiny, y, wrong, named):
+    if not set(wrong) <= set(tiny | {"dropout": 0} if hasattr(forecaster_class, "dropout") else tiny):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            forecaster_class(**(tiny | wrong))
+        return
+    with pytest.raises(ValueError, match=named):
+        forecaster_class(**(tiny | wrong)).fit(y)
+
+
 def test_predict_refuses_foreign_histories(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     with pytest.raises(ValueError, match="lacks"):

@@ -20,7 +20,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.onnx import run_onnx_prediction
 
 import samovar_darts
-from samovar_darts.models import ALL_MODELS, AutoformerModel, SAMoVARModel
+from samovar_darts.models import ALL_MODELS, AutoformerModel
+from samovar_forecast.networks.segment_network import SegmentNetwork
 from tests.conftest import suited
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
@@ -94,8 +95,11 @@ def test_short_chunks(model_class, context, horizon):
     assert np.isfinite(model.predict(2 * horizon).values()).all()
 
 
-def test_segments_shorter_than_the_horizon():
-    model = make(SAMoVARModel, 24, 6, segment_length=4).fit(waves())
+@pytest.mark.parametrize(
+    "model_class", [model for model in ALL_MODELS if issubclass(model.network_class, SegmentNetwork)]
+)
+def test_segments_shorter_than_the_horizon(model_class):
+    model = make(model_class, 24, 6, segment_length=4).fit(waves())
     assert model.model.network.n_segments == 6
     assert np.isfinite(model.predict(9).values()).all()
 
@@ -315,6 +319,12 @@ def test_a_mistyped_name_is_refused(model_class):
 def test_a_value_out_of_range_is_named(model_class):
     with pytest.raises(ValueError, match="d_model must be at least 1, got -1"):
         make(model_class, d_model=-1).fit(waves())
+    if "n_heads" in model_class.__dataclass_fields__:
+        with pytest.raises(ValueError, match="n_heads must divide d_model, got n_heads=3"):
+            make(model_class, n_heads=3).fit(waves())
+    if issubclass(model_class.network_class, SegmentNetwork):
+        with pytest.raises(ValueError, match="context_length must be at least 2, got 1"):
+            make(model_class, input_chunk_length=1).fit(waves())
 
 
 def test_the_signature_shows_every_hyperparameter(model_class):

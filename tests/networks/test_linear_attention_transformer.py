@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -285,7 +286,6 @@ EXPORTED = {
 
 @pytest.mark.parametrize("form", EXPORTED)
 def test_exports(form, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     network, past = build(n_layers=1, **EXPORTED[form]).float().eval(), window().float()
     with torch.no_grad():
         torch.onnx.export(network, (past,), tmp_path / "network.onnx", verbose=False)
