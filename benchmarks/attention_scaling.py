@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from samovar_forecast.layers.chord import SparseFactorAttention
 from samovar_forecast.layers.mixed_attention import LinearAttention, MixedAttention
+from samovar_forecast.layers.sparse_factor_attention import SparseFactorAttention
 
 RESULTS = Path(__file__).parent / "results" / "attention_scaling.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "attention_scaling.png"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from samovar_forecast.layers.chord import SparseFactorAttention
+from samovar_forecast.layers.sparse_factor_attention import SparseFactorAttention
 
 RESULTS = Path(__file__).parent / "results" / "psf_tasks.json"
 D_MODEL, VALUE_WIDTH, BATCH, LEARNING_RATE = 32, 8, 40, 1e-3

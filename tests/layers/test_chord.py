@@ -2,13 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samovar_forecast.layers.chord import (
-    FactorWeights,
-    SparseFactorAttention,
-    chord_offsets,
-    chord_product,
-    count_factors,
-)
+from samovar_forecast.layers.chord import chord_offsets, chord_product, count_factors
+from samovar_forecast.layers.sparse_factor_attention import FactorWeights, SparseFactorAttention
 
 both_directions = pytest.mark.parametrize("direction", ["past", "circular"])
 
