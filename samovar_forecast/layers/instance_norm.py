@@ -7,21 +7,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from samovar_forecast.layers.observed import observed_mean, observed_std_mean
+
 
 def normalise_instance(
     past: Tensor, level_length: int, n_targets: int, n_locations: int
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Normalise each series of each window; return the result and the inverse for forecasts.
 
-    The level is the mean of the last `level_length` points, the scale the unbiased standard deviation of
-    all points plus 1e-8. There is no learned scale. The inverse is a closure, so no state hides in a module.
+    The level is the mean of the newest `level_length` observed points, the scale the unbiased standard deviation
+    of all observed points plus 1e-8. Gaps come out as 0, which is the level. A series without an observed point
+    has level 0 and scale 1e-8. There is no learned scale. The inverse is a closure, so no state hides in a module.
 
     Parameters
     ----------
     past : Tensor
-        Windows of history.
+        Windows of history, NaN where nothing was observed.
     level_length : int
-        Number of newest points that define the level.
+        Number of newest observed points that define the level.
     n_targets : int
         The last `n_targets` series are the ones to forecast.
     n_locations : int
@@ -31,6 +34,7 @@ def normalise_instance(
     Returns
     -------
     normalised : Tensor
+        Without NaN.
     denormalise : callable
         Maps a normalised forecast to the scale of the data.
 
@@ -51,9 +55,17 @@ def normalise_instance(
     >>> denormalise(z[:, :, -2:].transpose(1, 2).unsqueeze(-1)).flatten()
     tensor([6., 7.])
     """
-    series = past.transpose(1, 2)
-    level = series[..., -level_length:].mean(-1, keepdim=True)
-    scale = series.std(-1, keepdim=True) + 1e-8  # (batch, n_series, 1)
+    series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
+    observed = ~series.isnan()
+    deviation, _ = observed_std_mean(series, observed, dim=-1)
+    rank = observed.cumsum(-1, dtype=torch.int32)  # how many points were observed so far
+    newest = observed & (rank > rank[..., -1:] - level_length)
+    level = observed_mean(series, newest, dim=-1)
+    scale = deviation + 1e-8  # (batch, n_series, 1)
+    # A gap lies at the level, not at the mean of the window: zero is what stands for a value that is not there
+    # everywhere behind this, in the padding of the first segment and for past covariates beyond the context. Linear
+    # maps of it give nothing. It is filled before the division, whose gradient in the scale would otherwise be NaN.
+    centred = torch.where(observed, series - level, 0.0)
 
     def denormalise(forecast: Tensor) -> Tensor:
         by_target = (slice(None), slice(-n_targets, None))
@@ -61,4 +73,4 @@ def normalise_instance(
         scales = torch.where(located, scale[by_target].unsqueeze(1), 1.0)  # (batch, 1, n_targets, n_outputs)
         return forecast * scales + level[by_target].unsqueeze(1) * located
 
-    return (series - level) / scale, denormalise
+    return centred / scale, denormalise

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from samovar_forecast.layers.observed import observed_std_mean
+
 
 class RevIN(nn.Module):
     """Normalise each series of each window over time; return the result and the inverse for forecasts.
 
-    The statistics carry no gradient. The inverse is a closure, so no state of a window hides in the module.
+    The statistics are those of the observed values and carry no gradient. Gaps (NaN) lie at the normalised mean. A
+    series without an observed value has mean 0. The inverse is a closure, so no state of a window hides in the module.
 
     Parameters
     ----------
@@ -44,15 +47,19 @@ class RevIN(nn.Module):
         self.scale, self.shift = nn.Parameter(torch.ones(n_series)), nn.Parameter(torch.zeros(n_series))
 
     def forward(self, past: Tensor, n_locations: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        variance, mean = torch.var_mean(past.detach(), dim=1, keepdim=True, correction=0)  # (batch, 1, n_series)
-        deviation = (variance + 1e-5).sqrt()
-        normalised = (past - mean) / deviation * self.scale + self.shift
+        series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
+        observed = ~series.isnan()
+        spread, mean = observed_std_mean(series.detach(), observed, dim=-1, correction=0)  # (batch, n_series, 1)
+        deviation = (spread.square() + 1e-5).sqrt()
+        # Filled before the products: the gradient of the learned scale would otherwise be NaN.
+        centred = torch.where(observed, series - mean, 0.0)
+        normalised = centred / deviation * self.scale.unsqueeze(-1) + self.shift.unsqueeze(-1)
 
         def denormalise(forecast: Tensor) -> Tensor:
             targets = slice(-self.n_targets, None)
             scale, shift = self.scale[targets].unsqueeze(-1) + 1e-10, self.shift[targets].unsqueeze(-1)
-            located = (forecast - shift) / scale * deviation[..., targets, None] + mean[..., targets, None]
+            located = (forecast - shift) / scale * deviation[:, targets].unsqueeze(1) + mean[:, targets].unsqueeze(1)
             on_scale = torch.arange(forecast.shape[-1], device=forecast.device) < n_locations
             return torch.where(on_scale, located, forecast)
 
-        return normalised.transpose(1, 2), denormalise
+        return normalised, denormalise

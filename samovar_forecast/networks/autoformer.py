@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.auto_correlation import AutoCorrelation
 from samovar_forecast.layers.decomposition import SeasonalNorm, SeriesDecomposition
+from samovar_forecast.layers.observed import fill_with_mean
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
 
 
@@ -58,7 +59,8 @@ class Autoformer(ForecastNetwork):
     The encoder distils the seasonal part of the context. The decoder starts from the newest `label_length`
     points of it and zeros for the horizon, refines the seasonal part, and collects the trend that each of its
     decompositions takes out; the forecast is their sum on top of the mean of the window. Windows are not
-    normalised, so series should come standardised.
+    normalised, so series should come standardised. Gaps in a series are filled with the mean of what the window
+    shows of it, or with 0 if that is nothing.
 
     Parameters
     ----------
@@ -147,6 +149,7 @@ class Autoformer(ForecastNetwork):
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         known_past, known_decoder = self._known(covariates)
+        past = fill_with_mean(past, dim=1)
         level = past.mean(1, keepdim=True)
         # Decomposition commutes with a shift; without the level no precision is lost to it.
         seasonal, _ = self.decomposition(past - level)

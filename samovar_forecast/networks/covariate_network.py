@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samovar_forecast.layers.observed import observed_std_mean
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
 
 
@@ -18,8 +19,11 @@ class CovariateNetwork(ForecastNetwork):
     A small network ``g`` gives the effect of the known covariates at one time on every target. The wrapped
     network forecasts what is left of the past without that effect, and the effect of the future is added:
     ``forecast = f(past - g(known_past)) + g(known_future)``, a regression with errors that `f` forecasts.
-    Static covariates shift every step in proportion to the deviation of the window. All the maps start at
-    zero, so training starts at the plain network.
+    Static covariates enter twice. They change the effect of the known ones, which may be another one for every
+    series of a panel, and they shift every step in proportion to the deviation of the window, so that the forecast
+    keeps the units of the past. All the maps start at zero, so training starts at the plain network.
+
+    Gaps in the past stay gaps for the wrapped network.
 
     Parameters
     ----------
@@ -47,7 +51,7 @@ class CovariateNetwork(ForecastNetwork):
         )
         self.network = network
         self.n_locations = network.n_locations
-        self.known_effect = KnownEffect(n_known, network.n_targets, width) if n_known else None
+        self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:
             start_at_zero(self.static_effect)
@@ -69,19 +73,21 @@ class CovariateNetwork(ForecastNetwork):
         past : (batch, context_length, n_series)
         output : (batch, context_length, n_series) and (batch, horizon, n_targets)
         """
-        covariates = covariates or Covariates()
-        added = past.new_zeros(len(past), self.horizon, self.n_targets)
+        known_past, known_future, static = covariates or Covariates()
+        added = past.new_zeros(past.shape[0], self.horizon, self.n_targets)
+        if self.static_effect is not None and static is None:
+            raise ValueError("this network was trained with static covariates; give them")
         if self.known_effect is not None:
-            if covariates.known_past is None or covariates.known_future is None:
+            if known_past is None or known_future is None:
                 raise ValueError("this network was trained with covariates known in the future; give them")
-            effect = self.known_effect(covariates.known_past)
+            effect = self.known_effect(known_past, static)
             past = past - F.pad(effect, (self.n_series - self.n_targets, 0))  # the targets are the last series
-            added = added + self.known_effect(covariates.known_future)
+            added = added + self.known_effect(known_future, static)
         if self.static_effect is not None:
-            if covariates.static is None:
-                raise ValueError("this network was trained with static covariates; give them")
-            shift = self.static_effect(covariates.static).unflatten(1, (self.horizon, self.n_targets))
-            added = added + shift * past[:, :, -self.n_targets :].std(1, keepdim=True)
+            shift = self.static_effect(static).unflatten(1, (self.horizon, self.n_targets))
+            targets = past[:, :, -self.n_targets :]
+            deviation, _ = observed_std_mean(targets, ~targets.isnan(), dim=1)
+            added = added + shift * deviation
         return past, added
 
     def _put_back(self, forecast: Tensor, added: Tensor) -> Tensor:
@@ -92,21 +98,29 @@ class CovariateNetwork(ForecastNetwork):
 class KnownEffect(nn.Module):
     """Effect of known covariates on every target at the same time, a linear plus a curved part, zero at first.
 
+    The curved part depends on the static covariates too, so that the same event can act on each series of a panel
+    in another way.
+
     Shape
     -----
     known : (batch, n_rows, n_known)
+    static : (batch, n_static), or None where there are none
     output : (batch, n_rows, n_targets)
     """
 
-    def __init__(self, n_known: int, n_targets: int, width: int) -> None:
+    def __init__(self, n_known: int, n_targets: int, width: int, n_static: int = 0) -> None:
         super().__init__()
         self.linear = nn.Linear(n_known, n_targets, bias=False)
         self.hidden, self.curved = nn.Linear(n_known, width), nn.Linear(width, n_targets)
+        self.hidden_static = nn.Linear(n_static, width, bias=False) if n_static else None
         start_at_zero(self.linear)
         start_at_zero(self.curved)
 
-    def forward(self, known: Tensor) -> Tensor:
-        return self.linear(known) + self.curved(F.gelu(self.hidden(known)))
+    def forward(self, known: Tensor, static: Tensor | None = None) -> Tensor:
+        hidden = self.hidden(known)
+        if self.hidden_static is not None:
+            hidden = hidden + self.hidden_static(static).unsqueeze(1)  # the same at all times
+        return self.linear(known) + self.curved(F.gelu(hidden))
 
 
 def start_at_zero(layer: nn.Linear) -> None:

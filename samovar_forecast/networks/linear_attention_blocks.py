@@ -109,7 +109,7 @@ class FutureDecoder(nn.Module):
             patches = padded.unflatten(-1, (-1, self.patch_length)).transpose(1, 2).flatten(2)
             tokens = self.known_embedding(patches).unsqueeze(1) + tokens
         else:
-            tokens = tokens.expand(len(encoded), -1, -1, -1)
+            tokens = tokens.expand(encoded.shape[0], -1, -1, -1)
         tokens = self.output_norm(self.blocks(self.dropout(tokens), encoded))
         steps = self.to_steps(tokens).flatten(-2).unflatten(-1, (-1, self.n_outputs))
         return steps[..., : self.horizon, :]

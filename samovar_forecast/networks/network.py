@@ -30,7 +30,7 @@ class TrainingForecast(NamedTuple):
     -----
     forecast : (batch, horizon, n_targets, n_outputs)
     own_forecast : (..., n_steps, n_targets, n_outputs) or None, compared with `own_target` by the same loss
-    own_target : (..., n_steps, n_targets) or None
+    own_target : (..., n_steps, n_targets) or None; NaN where nothing was observed
     """
 
     forecast: Tensor
@@ -40,6 +40,9 @@ class TrainingForecast(NamedTuple):
 
 class ForecastNetwork(nn.Module):
     """Base of all networks: windows of the past to forecasts of the last `n_targets` series.
+
+    The past may have gaps, marked by NaN: single values, all of a series, everything. Each network bases its
+    statistics on what was observed and fills the gaps before anything else, so forecasts and gradients are finite.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ class ForecastNetwork(nn.Module):
 
     Shape
     -----
-    past : (batch, context_length, n_series)
+    past : (batch, context_length, n_series), NaN where nothing was observed
     output : (batch, horizon, n_targets, n_outputs)
     """
 

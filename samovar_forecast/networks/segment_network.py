@@ -135,19 +135,28 @@ class SegmentNetwork(ForecastNetwork):
         return self.decode(self.backbone(self.embed(segments)))
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
-        return self.training_forecast(past).forecast
+        forecast, _, _ = self._every_segment(past)
+        return forecast
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
-        """Forecast, and the next-segment forecasts of segments 2..N on the normalised scale."""
-        z, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
-        segments = split_segments(z, self.segment_length)
-        following = self.next_segments(segments)
-        forecast = denormalise(self._roll_forward(segments, following[:, :, -1]))
+        """Forecast, and the next-segment forecasts of segments 2..N on the normalised scale.
+
+        Targets of the next-segment forecasts are NaN where nothing was observed.
+        """
+        forecast, segments, following = self._every_segment(past)
         if self.n_segments == 1:  # no segment has a successor inside the context
             return TrainingForecast(forecast)
         own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
-        own_target = segments[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        missing = split_segments(past.isnan().transpose(1, 2), self.segment_length)
+        own_target = segments.masked_fill(missing, torch.nan)[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
         return TrainingForecast(forecast, own_forecast, own_target)
+
+    def _every_segment(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The forecast, the normalised segments, and for each of them the normalised forecast of the next one."""
+        z, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
+        segments = split_segments(z, self.segment_length)
+        following = self.next_segments(segments)
+        return denormalise(self._roll_forward(segments, following[:, :, -1])), segments, following
 
     def _roll_forward(self, segments: Tensor, newest: Tensor) -> Tensor:
         """Forecast segment after segment up to the horizon: (batch, horizon, n_targets, n_outputs).
@@ -158,7 +167,7 @@ class SegmentNetwork(ForecastNetwork):
         steps = [newest]
         for _ in range(-(-self.horizon // self.segment_length) - 1):
             point = steps[-1][..., self.point_output].unsqueeze(2)  # (batch, n_targets, 1, segment_length)
-            unknown = segments.new_zeros(len(segments), self.n_series - self.n_targets, 1, self.segment_length)
+            unknown = segments.new_zeros(segments.shape[0], self.n_series - self.n_targets, 1, self.segment_length)
             segments = torch.cat([segments[:, :, 1:], torch.cat([unknown, point], dim=1)], dim=2)
             steps.append(self.next_segments(segments)[:, :, -1])
         return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)

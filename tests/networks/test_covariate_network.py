@@ -58,8 +58,9 @@ def test_the_network_forecasts_what_the_covariates_leave(network, past, covariat
     wrapped = CovariateNetwork(network, n_known=4, n_static=2)
     randomise(wrapped)
     with_effect = past.clone()
-    with_effect[:, :, 1:] += wrapped.known_effect(covariates.known_past)  # the first series is no target
-    added = wrapped.known_effect(covariates.known_future)
+    effect = wrapped.known_effect(covariates.known_past, covariates.static)
+    with_effect[:, :, 1:] += effect  # the first series is no target
+    added = wrapped.known_effect(covariates.known_future, covariates.static)
     shift = wrapped.static_effect(covariates.static).reshape(5, 6, 2)
     added = added + shift * past[:, :, 1:].std(1, keepdim=True)
     expected = network(past) + added.unsqueeze(-1)
@@ -122,6 +123,50 @@ def test_it_learns_a_static_effect():
     wrapped = CovariateNetwork(LastValue(1, 1, context_length=8, horizon=6), n_known=0, n_static=1)
     assert train(wrapped, past, target, Covariates(static=static)) < 1e-2
     assert F.mse_loss(wrapped.network(past).squeeze(-1), target) > 1
+
+
+def test_it_learns_what_an_event_means_to_each_series_of_a_panel():
+    """The same known covariate raises one series and lowers another; only the static covariate tells them apart."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    known = (torch.rand(256, 14, 1, generator=generator) < 0.3).float()
+    static = torch.randn(256, 2, generator=generator)
+    series = torch.randn(256, 1, 1, generator=generator) + 3 * known * static[:, None, :1]
+    covariates = Covariates(known[:, :8], known[:, 8:], static)
+    wrapped = CovariateNetwork(LastValue(1, 1, context_length=8, horizon=6), n_known=1, n_static=2)
+    assert train(wrapped, series[:, :8], series[:, 8:], covariates) < 0.1
+    assert F.mse_loss(wrapped.network(series[:, :8]).squeeze(-1), series[:, 8:]) > 2
+
+
+def test_the_shift_of_static_covariates_is_measured_by_what_was_observed():
+    wrapped = CovariateNetwork(LastValue(1, 1, context_length=8, horizon=6), n_known=0, n_static=1)
+    torch.nn.init.ones_(wrapped.static_effect.weight)
+    past = torch.randn(3, 8, 1, generator=torch.Generator().manual_seed(1))
+    past[0, ::3], past[1, :7], past[2] = torch.nan, torch.nan, torch.nan
+    _, added = wrapped.take_out_effects(past, Covariates(static=torch.full((3, 1), 2.0)))
+    observed = past[0][~past[0].isnan()]
+    expected = torch.tensor([2 * observed.std(), 0.0, 0.0]).reshape(3, 1, 1).expand(3, 6, 1)
+    torch.testing.assert_close(added, expected)
+
+
+def test_a_context_of_one_point_stays_finite():
+    wrapped = CovariateNetwork(LastValue(2, 2, context_length=1, horizon=6), n_known=3, n_static=2)
+    randomise(wrapped)
+    covariates = Covariates(torch.randn(4, 1, 3), torch.randn(4, 6, 3), torch.randn(4, 2))
+    forecast = wrapped(torch.randn(4, 1, 2), covariates)
+    assert torch.isfinite(forecast).all()
+    forecast.sum().backward()
+    assert all(torch.isfinite(x.grad).all() for x in wrapped.parameters())
+
+
+def test_exports_with_any_number_of_windows(past, covariates):
+    wrapped = CovariateNetwork(LastValue(3, 2, context_length=24, horizon=6), n_known=4, n_static=2)
+    randomise(wrapped)
+    batch = {0: torch.export.Dim("batch", min=1)}
+    shapes = (batch, Covariates(batch, batch, batch))
+    program = torch.export.export(wrapped, (past, covariates), dynamic_shapes=shapes).module()
+    two = Covariates(*(one[:2] for one in covariates))
+    torch.testing.assert_close(program(past[:2], two), wrapped(past[:2], two))
 
 
 @pytest.mark.parametrize(

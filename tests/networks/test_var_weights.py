@@ -26,8 +26,11 @@ def build(network_class, config_class, scale, **chosen):
 
 @every_var
 @pytest.mark.parametrize("scale", [0.0, 0.1, 0.5])
-def test_parts_add_up_to_the_networks_own_output(network_class, config_class, scale):
+@pytest.mark.parametrize("missing", [False, True])
+def test_parts_add_up_to_the_networks_own_output(network_class, config_class, scale, missing):
     network, past = build(network_class, config_class, scale), torch.randn(1, 30, 4) * 3 + 2
+    if missing:
+        past[:, :10, 1], past[:, 26:, 3] = torch.nan, torch.nan
     reading = read_weights(network, past)
 
     own_token = {}
@@ -75,3 +78,14 @@ def test_influence_is_the_norm_of_the_derivative(network_class, config_class):
     by_segment = jacobian.unflatten(2, (5, 6))  # (step, target, segment, point, source)
     expected = by_segment.square().sum((0, 3)).sqrt().permute(0, 2, 1).flip(2)
     torch.testing.assert_close(segment_influence(network, past), expected)
+
+
+@every_var
+def test_what_is_missing_has_no_influence(network_class, config_class):
+    network, past = build(network_class, config_class, 0.3).double(), torch.randn(1, 30, 4, dtype=torch.float64)
+    past[0, 12:18, 0], past[0, :, 2] = torch.nan, torch.nan
+    influence = segment_influence(network, past)  # (target, source, lag)
+    missing = torch.zeros(4, 5, dtype=torch.bool)
+    missing[0, 2], missing[2] = True, True
+    assert torch.isfinite(influence).all()
+    assert torch.equal(influence[0] == 0, missing)

@@ -1,0 +1,74 @@
+"""Statistics over the observed values of series; NaN marks what was not observed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def observed_mean(series: Tensor, observed: Tensor, dim: int) -> Tensor:
+    """Mean along `dim` of the values that `observed` selects, 0 where it selects none; `dim` keeps size 1.
+
+    Shape
+    -----
+    series, observed : (..., length, ...)
+    output : (..., 1, ...)
+
+    Examples
+    --------
+    >>> series = torch.tensor([[1.0, torch.nan, 3.0], [torch.nan, torch.nan, torch.nan]])
+    >>> observed_mean(series, ~series.isnan(), dim=1).flatten()
+    tensor([2., 0.])
+    """
+    # Gaps are filled before the sum and no count is zero: neither the mean nor its gradient meets a NaN.
+    return torch.where(observed, series, 0.0).sum(dim, keepdim=True) / _count(observed, dim).clamp(min=1)
+
+
+def observed_std_mean(series: Tensor, observed: Tensor, dim: int, correction: int = 1) -> tuple[Tensor, Tensor]:
+    """`torch.std_mean` along `dim`, which keeps size 1, of the values that `observed` selects.
+
+    The deviation of too few values is 0, and so is the mean of none. Where the deviation is 0 its gradient is 0.
+
+    Parameters
+    ----------
+    series : Tensor
+        Values, NaN where there is none.
+    observed : Tensor
+        True for the values that count.
+    dim : int
+        The dimension of time.
+    correction : int, default 1
+        Taken off the number of values before it divides the sum of squares; 1 gives the unbiased variance.
+
+    Shape
+    -----
+    series, observed : (..., length, ...)
+    deviation, mean : (..., 1, ...)
+
+    Examples
+    --------
+    >>> series = torch.tensor([1.0, torch.nan, 2.0, 3.0])
+    >>> observed_std_mean(series, ~series.isnan(), dim=0)
+    (tensor([1.]), tensor([2.]))
+    """
+    mean = observed_mean(series, observed, dim)
+    centred = torch.where(observed, series - mean, 0.0)
+    degrees = (_count(observed, dim) - correction).clamp(min=1).to(series.dtype)
+    # The norm has a gradient at zero, which the square root of a variance has not.
+    return torch.linalg.vector_norm(centred, dim=dim, keepdim=True) / degrees.sqrt(), mean
+
+
+def fill_with_mean(series: Tensor, dim: int) -> Tensor:
+    """Series whose gaps lie at the mean of what was observed along `dim`, at 0 where that is nothing.
+
+    Examples
+    --------
+    >>> fill_with_mean(torch.tensor([1.0, torch.nan, 3.0]), dim=0)
+    tensor([1., 2., 3.])
+    """
+    observed = ~series.isnan()
+    return torch.where(observed, series, observed_mean(series, observed, dim))
+
+
+def _count(observed: Tensor, dim: int) -> Tensor:
+    return observed.sum(dim, keepdim=True, dtype=torch.int32)
