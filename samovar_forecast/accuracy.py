@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ _STEPS_PER_YEAR = {"Week": 52, "MonthBegin": 12, "MonthEnd": 12, "BusinessMonthB
 
 
 def mse(backtest: xr.Dataset) -> xr.DataArray:
-    """Mean squared error of each series, over all cutoffs and steps, in squared units of the data.
+    """Mean squared error of each series, over all cutoffs and steps observed, in squared units of the data.
+
+    A missing forecast of an observed value makes the error NaN.
 
     Shape
     -----
@@ -34,12 +36,12 @@ def mse(backtest: xr.Dataset) -> xr.DataArray:
     >>> mse(xr.Dataset({"forecast": (dims, np.zeros((2, 3, 1))), "actual": (dims, np.full((2, 3, 1), 2.0))})).values
     array([4.])
     """
-    return ((backtest["forecast"] - backtest["actual"]) ** 2).mean(("cutoff", "step"), skipna=False)
+    return _mean_over_observed((backtest["forecast"] - backtest["actual"]) ** 2, backtest["actual"])
 
 
 def mae(backtest: xr.Dataset) -> xr.DataArray:
-    """Mean absolute error of each series, over all cutoffs and steps, in units of the data: (series,)."""
-    return abs(backtest["forecast"] - backtest["actual"]).mean(("cutoff", "step"), skipna=False)
+    """Mean absolute error of each series, over all cutoffs and steps observed, in units of the data: (series,)."""
+    return _mean_over_observed(abs(backtest["forecast"] - backtest["actual"]), backtest["actual"])
 
 
 def mase(backtest: xr.Dataset, training: pd.Series | pd.DataFrame, season: int | None = None) -> xr.DataArray:
@@ -50,15 +52,15 @@ def mase(backtest: xr.Dataset, training: pd.Series | pd.DataFrame, season: int |
     backtest : Dataset
         What `Forecaster.backtest` gives.
     training : Series or DataFrame
-        The training rows. The error is divided by the mean absolute difference between their values one
-        season apart, which is the error of the seasonal naive forecast one step ahead.
+        The training rows. The error is divided by the mean absolute difference between their observed values
+        one season apart, which is the error of the seasonal naive forecast one step ahead.
     season : int or None
         Rows in a season; None: `season_length` of the index.
 
     Returns
     -------
     DataArray
-        NaN for a series that repeats exactly from season to season.
+        NaN for a series that repeats exactly from season to season, or has no two values a season apart.
 
     Raises
     ------
@@ -73,12 +75,14 @@ def mase(backtest: xr.Dataset, training: pd.Series | pd.DataFrame, season: int |
     ----------
     Hyndman & Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting, 2006.
     """
-    frame = read_frame(training, "training")
+    frame = read_frame(training, "training", missing=True)
     season = season_length(frequency_of(frame.index)) if season is None else season
     values = _select(frame, backtest["series"].values.tolist(), "training").to_numpy()
     if not 1 <= season < len(values):
         raise ValueError(f"season must be between 1 and the {len(values)} training rows less one, got {season}")
-    scale = np.abs(values[season:] - values[:-season]).mean(axis=0)
+    differences = np.abs(values[season:] - values[:-season])
+    observed = ~np.isnan(differences)
+    scale = np.where(observed, differences, 0).sum(axis=0) / observed.sum(axis=0).clip(1)
     return mae(backtest) / np.where(scale > 0, scale, np.nan)
 
 
@@ -112,6 +116,9 @@ def seasonal_naive_backtest(
 ) -> xr.Dataset:
     """Backtest the forecast that repeats the last season.
 
+    Where that was not observed, it repeats the season before, and so on back; where no season was, the newest value.
+    The forecast is NaN only from cutoffs in front of the first value of a series.
+
     Parameters
     ----------
     y : Series or DataFrame
@@ -140,7 +147,7 @@ def seasonal_naive_backtest(
     array([[0., 1.],
            [1., 2.]])
     """
-    frame = read_frame(y)
+    frame = read_frame(y, missing=True)
     if season < 1 or horizon < 1:
         raise ValueError(f"season and horizon must be at least 1, got {season=} and {horizon=}")
     rows = cutoff_rows(frame.index, cutoffs)
@@ -150,11 +157,13 @@ def seasonal_naive_backtest(
             f"each, a horizon of {horizon} behind it), got {f'{rows.min()} to {rows.max()}' if len(rows) else 'none'}"
         )
     values, steps = frame.to_numpy(), np.arange(1, horizon + 1)
+    seasons = frame.groupby(np.arange(len(frame)) % season).ffill().to_numpy()
     newest = rows[:, None]  # (cutoff, step)
+    repeated = seasons[newest - season + 1 + (steps - 1) % season]
     dims = ("cutoff", "step", "series")
     return xr.Dataset(
         {
-            "forecast": (dims, values[newest - season + 1 + (steps - 1) % season]),
+            "forecast": (dims, np.where(np.isnan(repeated), frame.ffill().to_numpy()[newest], repeated)),
             "actual": (dims, values[newest + steps]),
         },
         coords={"cutoff": _wall_clock(frame.index)[rows], "step": steps, "series": list(frame.columns)},
@@ -254,7 +263,15 @@ class Evaluation:
         }
 
 
-def evaluate(forecaster: Forecaster, y: pd.Series | pd.DataFrame, test_start: int, stride: int = 1) -> Evaluation:
+def evaluate(
+    forecaster: Forecaster,
+    y: pd.Series | pd.DataFrame,
+    test_start: int,
+    stride: int = 1,
+    *,
+    X: pd.DataFrame | None = None,
+    key: Hashable = None,
+) -> Evaluation:
     """Backtest a fitted forecaster and the seasonal naive forecast on the newest rows.
 
     Parameters
@@ -267,21 +284,33 @@ def evaluate(forecaster: Forecaster, y: pd.Series | pd.DataFrame, test_start: in
         Number of the first test row; the rows in front of it scale the MASE.
     stride : int, default 1
         Rows from one cutoff to the next.
+    X : DataFrame or None
+        The known covariates over the index of `y`.
+    key : hashable or None
+        Name of the series, if the forecaster was fitted on a panel.
 
     Raises
     ------
     ValueError
         If the test rows hold no horizon, or the rows in front of them no season and context.
     """
-    frame = read_frame(y)
+    frame = read_frame(y, missing=True)
     if not 0 < test_start < len(frame):
         raise ValueError(f"test_start must be a row between 1 and {len(frame) - 1}, got {test_start}")
-    backtest = forecaster.backtest(frame, start=frame.index[test_start], stride=stride)
-    season = season_length(forecaster.frequency_)
+    start, season = frame.index[test_start], season_length(forecaster.frequency_)
+    if key is None:
+        backtest = forecaster.backtest(frame, X, start, stride)
+    else:
+        backtest = forecaster.backtest({key: frame}, None if X is None else {key: X}, start, stride)[key]
     newest = test_start - 1 + stride * np.arange(backtest.sizes["cutoff"])
     targets = frame[forecaster.targets_]
     naive = seasonal_naive_backtest(targets, forecaster.horizon, season, frame.index[newest])
     return Evaluation(backtest, naive, accuracy_table(backtest, naive, targets.iloc[:test_start], season), season)
+
+
+def _mean_over_observed(errors: xr.DataArray, actual: xr.DataArray) -> xr.DataArray:
+    observed, dims = actual.notnull(), ("cutoff", "step")
+    return errors.where(observed, 0).sum(dims, skipna=False) / observed.sum(dims)
 
 
 def _wall_clock(index: pd.Index) -> pd.Index:

@@ -14,6 +14,7 @@ from samovar_forecast.networks.covariate_network import CovariateNetwork
 from samovar_forecast.networks.network import Covariates
 from samovar_forecast.networks.samovar import SAMoVAR
 from samovar_forecast.networks.var_weights import read_weights, segment_influence
+from samovar_forecast.panel import PandasPanel
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,7 +24,12 @@ class VARForecaster(Forecaster):
     """A forecaster whose network is a vector autoregression with readable weights."""
 
     def explain(
-        self, y: pd.Series | pd.DataFrame | None = None, X: pd.DataFrame | None = None, *, influence: bool = True
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        influence: bool = True,
     ) -> xr.Dataset:
         """Take the forecast of the first segment apart into what each past segment adds to it.
 
@@ -35,8 +41,8 @@ class VARForecaster(Forecaster):
         ----------
         y : Series, DataFrame or None
             The history to explain, as in `predict`; None: the newest training rows.
-        X : DataFrame or None
-            The known covariates, as in `predict`.
+        X, static
+            Covariates, as in `predict`.
         influence : bool, default True
             Also compute `influence`, which costs a backward pass per target and step.
 
@@ -45,7 +51,7 @@ class VARForecaster(Forecaster):
         xarray.Dataset
             Lag 1 is the newest segment; `token` is "context" (all series mixed) or "main" (the target).
 
-            In the units of the data, adding up to `forecast` (series, step):
+            In the units of the data (with `log1p`, of their logarithms), adding up to `forecast` (series, step):
 
             - `contribution` (series, lag, token, step): what each token adds through the autoregression,
             - `own` (series, step): what the newest main token adds directly,
@@ -68,7 +74,7 @@ class VARForecaster(Forecaster):
         NotFittedError
             If called before `fit`.
         ValueError
-            If the history is too short, has other columns, or `X` lacks rows.
+            If the history is too short, has other columns, or holds several series, or if `X` lacks rows.
 
         References
         ----------
@@ -77,14 +83,19 @@ class VARForecaster(Forecaster):
         import xarray as xr
 
         check_is_fitted(self)
-        values, known, _ = self._window(y, X, self.horizon)
+        contexts = self.contexts(y, X, self.horizon, static)
+        if len(contexts.keys) > 1:
+            raise ValueError(f"explain takes one series, and there are {len(contexts.keys)}; give one of them as y")
+        scaler = contexts.scalers[0]
         device = next(self.network_.parameters()).device
-        past, network = values.unsqueeze(0).to(device), self.network_
+        past, network = contexts.values[: self.context_length_].unsqueeze(0).to(device), self.network_
         effect = past.new_zeros(self.horizon, len(self.targets_))
         if isinstance(network, CovariateNetwork):
-            assert known is not None
-            known = known.unsqueeze(0).to(device)
-            covariates = Covariates(known[:, : self.context_length_], known[:, self.context_length_ :])
+            covariates = Covariates(static=None if contexts.static is None else contexts.static.to(device))
+            if contexts.known is not None:
+                known = contexts.known.unsqueeze(0).to(device)
+                known_past, known_future = known[:, : self.context_length_], known[:, self.context_length_ :]
+                covariates = covariates._replace(known_past=known_past, known_future=known_future)
             with torch.no_grad():
                 past, added = network.take_out_effects(past, covariates)
             network, effect = network.network, added[0]
@@ -92,7 +103,7 @@ class VARForecaster(Forecaster):
         reading = read_weights(network, past)
 
         n_targets, length = len(self.targets_), network.segment_length
-        scale, center = self.scaler_.scale[-n_targets:], self.scaler_.center[-n_targets:]
+        scale, center = scaler.scale[-n_targets:], scaler.center[-n_targets:]
         scale, center = scale[:, None], center[:, None]  # (series, 1)
         contribution = reading.contribution.double().cpu().numpy() * scale[:, None, None]
         own = reading.own.double().cpu().numpy() * scale

@@ -3,15 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from samovar_forecast.calendar_features import calendar_features
-from samovar_forecast.frames import Frequency, align_columns, continue_index, frequency_of, read_frame, select_rows
+from samovar_forecast.frames import (
+    Frequency,
+    align_columns,
+    check_above_minus_one,
+    check_observed,
+    continue_index,
+    read_static,
+    select_rows,
+)
+from samovar_forecast.intervals import Calibration
+from samovar_forecast.panel import Layout, Panel, read_panel
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import TrainingConfig
+
+
+@dataclass
+class FittedSeries:
+    """What is kept of one series of the training data.
+
+    Attributes
+    ----------
+    history : DataFrame
+        The newest rows, from which `predict` continues, as many as an update needs.
+    known : DataFrame or None
+        The known covariates of those rows.
+    scaler : Scaler
+        Scaling of the columns.
+    static : ndarray or None
+        Covariates constant in time, scaled: (n_static,).
+    """
+
+    history: pd.DataFrame
+    known: pd.DataFrame | None
+    scaler: Scaler
+    static: NDArray[np.float32] | None = None
+
+
+class Contexts(NamedTuple):
+    """The newest context of every series, block behind block, each with the known covariates up to the last step.
+
+    Shape
+    -----
+    values : (n_series * (context_length + steps), n_columns), NaN behind the cutoffs
+    known : the same number of rows, n_known; or None
+    static : (n_series, n_static) or None
+    cutoffs : (n_series,)
+    """
+
+    keys: list[Hashable]
+    values: Tensor
+    known: Tensor | None
+    static: Tensor | None
+    cutoffs: Tensor
+    futures: list[pd.Index]
+    scalers: list[Scaler]
+    layout: Layout
 
 
 class FittedData(TrainingConfig):
@@ -22,23 +79,25 @@ class FittedData(TrainingConfig):
     context_length_ : int
         Points of history in a window.
     columns_ : list
-        Names of the series in the network's order: past covariates first, targets last.
+        Names of the columns in the network's order: past covariates first, targets last.
     targets_ : list
         Names of the targets.
     known_ : list
         Names of the covariates known in the future.
     calendar_ : list
         Names of the calendar features, which follow the covariates.
-    scaler_, known_scaler_ : Scaler
-        Scaling of the series and of the known covariates.
-    history_ : DataFrame
-        The newest rows, from which `predict` continues, as many as an update needs.
-    known_history_ : DataFrame or None
-        The known covariates of those rows.
+    static_ : list
+        Names of the covariates that are constant in time.
+    known_scaler_, static_scaler_ : Scaler
+        Scaling of the known and of the static covariates.
+    series_ : dict
+        A `FittedSeries` for each series of a panel, under its name; a lone series has the name None.
     frequency_ : offset or int
         Step of the index.
-    y_is_series_ : bool
-        Whether `fit` saw a Series, so that `predict` returns one.
+    layout_ : Layout
+        The form of the data that `fit` saw, and of what `predict` gives.
+    calibration_ : Calibration or None
+        Errors on the validation windows; None where quantiles were trained.
     """
 
     context_length_: int
@@ -46,63 +105,204 @@ class FittedData(TrainingConfig):
     targets_: list[Hashable]
     known_: list[Hashable]
     calendar_: list[str]
-    scaler_: Scaler
+    static_: list[Hashable]
     known_scaler_: Scaler
-    history_: pd.DataFrame
-    known_history_: pd.DataFrame | None
+    static_scaler_: Scaler
+    series_: dict[Hashable, FittedSeries]
     frequency_: Frequency
-    y_is_series_: bool
+    layout_: Layout
+    calibration_: Calibration | None
 
-    def _window(
-        self, y: pd.Series | pd.DataFrame | None, X: pd.DataFrame | None, steps: int
-    ) -> tuple[torch.Tensor, torch.Tensor | None, pd.Index]:
-        """The newest context, scaled, with the known covariates up to the last step, and the index of the steps."""
-        history = (self.history_ if y is None else self._read_history(y)).iloc[-self.context_length_ :]
-        future = continue_index(history.index, self.frequency_, steps)
-        known = self._known_rows(X, history.index.append(future), n_spare=-steps % self.horizon)
-        return *self._scaled(history, known), future
+    @property
+    def is_panel_(self) -> bool:
+        """Whether `fit` saw a panel: then every series has its scaling, and short histories are filled up."""
+        return self.layout_.kind != "single"
 
-    def _scaled(self, frame: pd.DataFrame, known: pd.DataFrame | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Series and known covariates as the network sees them: (n_rows, n_series) and (n_rows, n_known)."""
-        values = torch.from_numpy(self.scaler_.transform(frame.to_numpy()))
+    @property
+    def history_(self) -> pd.DataFrame:
+        """The newest rows of a lone series; a panel has them in `series_`."""
+        return self._lone_series("history_").history
+
+    @property
+    def scaler_(self) -> Scaler:
+        """The scaling of a lone series; a panel has it in `series_`."""
+        return self._lone_series("scaler_").scaler
+
+    def _lone_series(self, name: str) -> FittedSeries:
+        if "series_" not in vars(self) or self.is_panel_:
+            reason = "is not fitted" if "series_" not in vars(self) else "was fitted on a panel: see series_"
+            raise AttributeError(f"{type(self).__name__} has no {name}: it {reason}")
+        return self.series_[None]
+
+    def read_history(self, y: Any, *, shortest: int | None = None) -> Panel:
+        """Check another history: the columns and the step of the training data, and rows enough.
+
+        Parameters
+        ----------
+        y : Series, DataFrame, dict or None
+            None: the newest training rows.
+        shortest : int or None
+            Rows that a series must have. None: a context, or one row where the forecaster fills up short ones.
+        """
+        if y is None:
+            frames = {key: series.history for key, series in self.series_.items()}
+            return Panel(frames, self.layout_, "the training data")
+        panel = self._renamed(read_panel(y, missing=True), self.columns_).align(self.columns_)
+        frequency = panel.frequency(default=self.frequency_)
+        if frequency != self.frequency_:
+            raise ValueError(f"y has a step of {frequency}, the training data had {self.frequency_}")
+        if shortest is None:
+            shortest = 1 if self.is_panel_ else self.context_length_
+        for key, frame in panel.frames.items():
+            if len(frame) < shortest:
+                raise ValueError(
+                    f"{panel.name_of(key)} is too short: {len(frame)} rows, the network needs {shortest} of history"
+                )
+            if self.log1p:
+                check_above_minus_one(frame, self.targets_, panel.name_of(key))
+        return panel
+
+    def _renamed(self, panel: Panel, columns: list[Hashable]) -> Panel:
+        """Series for a forecaster of a panel of Series are known by their keys; their column takes the name of fit."""
+        if not (self.is_panel_ and panel.layout.is_series and len(columns) == 1):
+            return panel
+        return panel.map(lambda frame, _: frame.set_axis(columns, axis=1))
+
+    def read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
+        """The known covariates given for the series of a panel; empty where none are given."""
+        if X is None or (isinstance(X, pd.DataFrame) and X.shape[1] == 0):
+            return {}
+        if not self.known_:
+            raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
+        given = read_panel(X, "X", missing=True)
+        given.check_form(panel)
+        unknown = [key for key in given.frames if key not in panel.frames]
+        if unknown:
+            raise ValueError(f"X holds series that y lacks: {unknown}; y has {list(panel.frames)}")
+        return self._renamed(given, self.known_).align(self.known_).frames
+
+    def known_rows(
+        self,
+        given: pd.DataFrame | None,
+        index: pd.Index,
+        key: Hashable = None,
+        n_spare: int = 0,
+        n_future: int = 0,
+    ) -> pd.DataFrame | None:
+        """Known covariates at every label of `index`, from those given and from what was known in training.
+
+        The network forecasts whole horizons. For the `n_spare` steps behind `index`, which nobody asked for, given
+        rows are taken where there are any, else the last one is repeated; the calendar goes on.
+
+        A frame without columns where the calendar alone is known; None where nothing is.
+
+        Raises
+        ------
+        ValueError
+            If a row is missing, or one of the last `n_future` rows has no value; the message names it.
+        """
+        name = "X" if not self.is_panel_ or key is None else f"X of series {key!r}"
+        spare = continue_index(index, self.frequency_, n_spare)
+        if not self.known_:
+            return pd.DataFrame(index=index.append(spare)) if self.calendar_ else None
+        remembered = self.series_[key].known if key in self.series_ else None
+        rows = pd.DataFrame(columns=self.known_, dtype=np.float64) if remembered is None else remembered
+        if given is not None:
+            rows = given if rows.empty else pd.concat([rows[~rows.index.isin(given.index)], given])
+        selected = select_rows(rows, index, name)
+        missing = selected.iloc[len(selected) - n_future :].isna()
+        if missing.to_numpy().any():
+            column = missing.columns[missing.any().to_numpy()][0]
+            labels = missing.index[missing[column].to_numpy()]
+            raise ValueError(
+                f"{name} column {column!r} has no value at {labels[0]} ({len(labels)} of the {n_future} rows to "
+                "forecast); known covariates must be known there"
+            )
+        if not n_spare:
+            return selected
+        continued = pd.concat([selected.iloc[-1:], rows.reindex(spare)]).ffill()
+        return pd.concat([selected, continued.iloc[1:]])
+
+    def scaled(self, frame: pd.DataFrame, known: pd.DataFrame | None, scaler: Scaler) -> tuple[Tensor, Tensor | None]:
+        """Series and known covariates as the network sees them: (n_rows, n_columns) and (n_rows, n_known).
+
+        A known covariate without a value gets its mean.
+        """
+        values = torch.from_numpy(scaler.transform(frame.to_numpy()))
         if known is None:
             return values, None
-        parts = [self.known_scaler_.transform(known.to_numpy())] if self.known_ else []
+        parts = [np.nan_to_num(self.known_scaler_.transform(known.to_numpy()))] if self.known_ else []
         if self.calendar_:
             parts.append(calendar_features(known.index, self.calendar_))
         return values, torch.from_numpy(np.concatenate(parts, axis=1))
 
-    def _remember(self, frame: pd.DataFrame, known: pd.DataFrame | None) -> None:
-        """Keep the rows that a forecast or an update still needs."""
+    def scaler_of(self, key: Hashable, frame: pd.DataFrame) -> Scaler:
+        """The scaling of a series: that of training, or for one that a panel did not hold, that of its rows."""
+        if not self.is_panel_:
+            return self.scaler_
+        return self.series_[key].scaler if key in self.series_ else self.fit_scaler(frame)
+
+    def fit_scaler(self, frame: pd.DataFrame) -> Scaler:
+        """The scaling by the rows of a frame with the columns of `columns_`."""
+        n_past = len(self.columns_) - len(self.targets_)
+        logarithmic = np.array([False] * n_past + [self.log1p] * len(self.targets_))
+        return Scaler.fit(frame.to_numpy(), self.scaler, logarithmic)
+
+    def static_of(self, panel: Panel, static: pd.DataFrame | None) -> dict[Hashable, NDArray[np.float32]]:
+        """Scaled static covariates of the series of a panel; those not given are those of training."""
+        if not self.static_:
+            if static is not None:
+                raise ValueError("static is given, but the forecaster was fitted without static covariates")
+            return {}
+        found = {key: series.static for key, series in self.series_.items() if series.static is not None}
+        if static is not None:
+            rows = align_columns(read_static(static), self.static_, "static")
+            scaled = self.static_scaler_.transform(rows.to_numpy())
+            found |= dict(zip(rows.index, scaled, strict=True))
+        missing = [key for key in panel.frames if key not in found]
+        if missing:
+            raise ValueError(f"static lacks the series {missing}; give a row for each")
+        return {key: found[key] for key in panel.frames}
+
+    def contexts(self, y: Any, X: Any, steps: int, static: pd.DataFrame | None = None) -> Contexts:
+        """The newest context of every series, ready to forecast `steps` rows."""
+        panel = self.read_history(y)
+        given, statics = self.read_known(X, panel), self.static_of(panel, static)
+        n_spare = -steps % self.horizon
+        values, knowns, futures, scalers = [], [], [], []
+        for key, whole in panel.frames.items():
+            frame = whole.iloc[-self.context_length_ :]
+            future = continue_index(frame.index, self.frequency_, steps)
+            known = self.known_rows(given.get(key), frame.index.append(future), key, n_spare, n_future=steps)
+            scalers.append(self.scaler_of(key, whole))
+            check_observed(frame, self.targets_, panel.name_of(key))
+            past, scaled_known = self.scaled(frame, known, scalers[-1])
+            front = self.context_length_ - len(frame)
+            values.append(_padded(past, front, steps + n_spare, torch.nan))
+            if scaled_known is not None:
+                knowns.append(_padded(scaled_known, front, 0, 0.0))
+            futures.append(future)
+        length = self.context_length_ + steps + n_spare
+        return Contexts(
+            list(panel.frames),
+            torch.cat(values),
+            torch.cat(knowns) if knowns else None,
+            torch.from_numpy(np.stack([statics[key] for key in panel.frames])) if statics else None,
+            torch.arange(len(values)) * length + self.context_length_,
+            futures,
+            scalers,
+            panel.layout,
+        )
+
+    def remember(self, key: Hashable, frame: pd.DataFrame, known: pd.DataFrame | None) -> None:
+        """Keep the rows of a series that a forecast or an update still needs."""
         rows = self.context_length_ + self.horizon - 1
-        self.history_ = frame.iloc[-rows:].copy()
-        self.known_history_ = None if known is None or not self.known_ else known.iloc[-rows:].copy()
+        series = self.series_[key]
+        series.history = frame.iloc[-rows:].copy()
+        series.known = None if known is None or not self.known_ else known.iloc[-rows:].copy()
 
-    def _read_history(self, y: pd.Series | pd.DataFrame) -> pd.DataFrame:
-        frame = align_columns(read_frame(y), self.columns_, "y")
-        if len(frame) < self.context_length_:
-            raise ValueError(f"y is too short: {len(frame)} rows, the network needs {self.context_length_} of history")
-        frequency = frequency_of(frame.index, default=self.frequency_)
-        if frequency != self.frequency_:
-            raise ValueError(f"y has a step of {frequency}, the training data had {self.frequency_}")
-        return frame
 
-    def _known_rows(self, X: pd.DataFrame | None, index: pd.Index, n_spare: int = 0) -> pd.DataFrame | None:
-        """Known covariates at every label of `index`, from `X` and from what was known in training.
-
-        The network forecasts whole horizons. For the `n_spare` steps behind `index`, which nobody asked for, rows of
-        `X` are taken where there are any, else the last one is repeated; the calendar goes on.
-
-        A frame without columns where the calendar alone is known; None where nothing is.
-        """
-        spare = continue_index(index, self.frequency_, n_spare)
-        if not self.known_:
-            if X is not None and X.shape[1]:
-                raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-            return pd.DataFrame(index=index.append(spare)) if self.calendar_ else None
-        known = self.known_history_
-        assert known is not None
-        if X is not None:
-            given = align_columns(read_frame(X, "X"), self.known_, "X")
-            known = pd.concat([known[~known.index.isin(given.index)], given])
-        return pd.concat([select_rows(known, index, "X"), known.reindex(spare)]).ffill()
+def _padded(values: Tensor, front: int, behind: int, fill: float) -> Tensor:
+    parts = (values.new_full((n_rows, values.shape[1]), fill) for n_rows in (front, behind))
+    first, last = parts
+    return torch.cat([first, values, last])

@@ -1,11 +1,12 @@
-"""The sklearn-style estimator: a DataFrame in, forecasts out."""
+"""The sklearn-style estimator: series in, forecasts out."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+import copy
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -15,22 +16,30 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.calendar_features import choose_calendar
-from samovar_forecast.fitted_data import FittedData
-from samovar_forecast.frames import align_columns, continue_index, frequency_of, order_columns, read_frame, select_rows
+from samovar_forecast.fine_tuning import only_training, take_weights
+from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.frames import (
+    check_above_minus_one,
+    check_observed,
+    continue_index,
+    order_columns,
+    read_frame,
+    read_static,
+    select_rows,
+)
+from samovar_forecast.hindsight import Hindsight
+from samovar_forecast.intervals import calibrate
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.rolling import forecast_cutoffs
+from samovar_forecast.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
-from samovar_forecast.training.split import choose_context_length, split_windows, training_rows
-from samovar_forecast.training.windows import Windows
-
-if TYPE_CHECKING:
-    import xarray as xr
+from samovar_forecast.training.split import Block, choose_context_length, split_windows, training_rows
+from samovar_forecast.training.summary import TrainingSummary
 
 
-class Forecaster(FittedData, BaseEstimator):
+class Forecaster(Hindsight, BaseEstimator):
     """Base of the public forecasters: everything but the network and its hyperparameters.
 
     A public class inherits from a network's configuration and from this class, and names the network:
@@ -45,16 +54,34 @@ class Forecaster(FittedData, BaseEstimator):
     """
 
     network_class: ClassVar[type[ForecastNetwork]]
+    training_summary_: TrainingSummary
 
-    def fit(self, y: pd.Series | pd.DataFrame, X: pd.DataFrame | None = None) -> Self:
-        """Train on a frame of series.
+    def fit(
+        self,
+        y: PandasPanel,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        init_from: str | PathLike[str] | Forecaster | None = None,
+        freeze: Sequence[str] = (),
+    ) -> Self:
+        """Train on a frame of series, or one network on a panel of them.
 
         Parameters
         ----------
-        y : Series or DataFrame
-            Rows are time (dates, periods or integers; regular), columns are series.
-        X : DataFrame or None
+        y : Series, DataFrame or dict
+            Rows are time (dates, periods or integers; regular), columns are series. A panel is a dict of such
+            frames by name, or a frame with a MultiIndex whose last level is time; its series may begin and end at
+            different times. NaN stands for what was not observed.
+        X : DataFrame, dict or None
             Covariates that are also known in the future, with the index of `y`.
+        static : DataFrame or None
+            For a panel: covariates constant in time, a row of numbers for each series.
+        init_from : path, fitted forecaster or None
+            Begin with the weights of a saved or fitted forecaster of the same kind and shape, and train on.
+        freeze : sequence of str
+            Modules of the network that keep their weights, e.g. ``("tokens",)``; see
+            ``network_.named_children()``.
 
         Returns
         -------
@@ -63,146 +90,88 @@ class Forecaster(FittedData, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a hyperparameter, a column, a row or the index is not right; the message names it.
+            If a hyperparameter, a column, a row, a series or the index is not right; the message names it.
         """
-        from samovar_forecast.training.engine import train  # Lightning is slow to import; only training needs it
-
         check_training_config(self)
-        device = resolve_device(self.device)
-        frame = read_frame(y)
-        self.y_is_series_ = isinstance(y, pd.Series)
-        self.frequency_ = frequency_of(frame.index)
-        self.targets_, self.columns_ = order_columns(frame, self.targets)
-        frame = frame[self.columns_]
-        self.calendar_ = choose_calendar(self.calendar, frame.index, self.frequency_)
-        known = None if X is None else select_rows(read_frame(X, "X"), frame.index, "X")
-        self.known_ = [] if known is None else list(known.columns)
-        if known is None and self.calendar_:
-            known = pd.DataFrame(index=frame.index)
-        n_training_rows = training_rows(len(frame), self)
-        self.context_length_ = choose_context_length(n_training_rows, self)
-
-        self.scaler_ = Scaler.fit(frame.to_numpy()[:n_training_rows], self.scaler)
-        if known is not None and self.known_:
-            self.known_scaler_ = Scaler.fit(known.to_numpy()[:n_training_rows], "standard")
-        windows, validation = split_windows(
-            *self._scaled(frame, known), n_training_rows, self.context_length_, self.horizon, len(self.targets_)
-        )
-        with self._seeded(device) as seed:
-            self.network_ = self._build_network()
-            self.training_summary_ = train(self.network_, windows, validation, self, seed)
-        self._remember(frame, known)
+        source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
+        if source is not None:
+            check_is_fitted(source)
+        panel = read_panel(y, missing=True)
+        self.layout_, self.frequency_ = panel.layout, panel.frequency()
+        self.targets_, self.columns_ = order_columns(next(iter(panel.frames.values())), self.targets)
+        panel = panel.align(self.columns_)
+        index = next(iter(panel.frames.values())).index
+        self.calendar_ = choose_calendar(self.calendar, index, self.frequency_)
+        known = self._read_known(X, panel)
+        rows = training_rows([len(frame) for frame in panel.frames.values()], self)
+        if source is not None and self.context_length in (None, source.context_length_):
+            self.context_length_ = source.context_length_
+        else:
+            self.context_length_ = choose_context_length(max(rows), self)
+        if known and self.known_:
+            training = [frame[:n].to_numpy() for frame, n in zip(known.values(), rows, strict=True)]
+            self.known_scaler_ = Scaler.fit(np.concatenate(training), "standard")
+        statics = self._read_static(static, panel)
+        blocks, self.series_ = [], {}
+        for (key, frame), n_rows in zip(panel.frames.items(), rows, strict=True):
+            check_observed(frame[:n_rows], self.targets_, panel.name_of(key))
+            if self.log1p:
+                check_above_minus_one(frame, self.targets_, panel.name_of(key))
+            scaler = self.fit_scaler(frame[:n_rows])
+            self.series_[key] = FittedSeries(frame, None, scaler, statics.get(key))
+            self.remember(key, frame, known.get(key))
+            values, scaled_known = self.scaled(frame, known.get(key), scaler)
+            blocks.append(Block(values, n_rows, scaled_known, statics.get(key)))
+        self._train(blocks, source, freeze)
         return self
 
-    def predict(
-        self, y: pd.Series | pd.DataFrame | None = None, X: pd.DataFrame | None = None, horizon: int | None = None
-    ) -> pd.Series | pd.DataFrame:
-        """Forecast the steps that follow the training data, or the history given.
+    def _train(self, blocks: Sequence[Block], source: Forecaster | None, freeze: Sequence[str]) -> None:
+        from samovar_forecast.training.engine import train  # Lightning is slow to import; only training needs it
 
-        Parameters
-        ----------
-        y : Series, DataFrame or None
-            Another history with the columns of `fit`, in any order, of at least `context_length_` rows.
-        X : DataFrame or None
-            The known covariates of the steps to forecast and, where `y` is given, of its context too.
-        horizon : int or None
-            Steps to forecast; None: the horizon of training. More steps roll forward.
-
-        Returns
-        -------
-        DataFrame, or Series where `fit` saw one
-            The targets; the index continues the history.
-
-        Raises
-        ------
-        NotFittedError
-            If called before `fit`.
-        ValueError
-            If a column is missing, the history is too short, or a row of `X` is missing.
-        """
-        check_is_fitted(self)
-        steps = self.horizon if horizon is None else horizon
-        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
-            raise ValueError(f"horizon must be a positive integer, got {horizon!r}")
-        values, known, future = self._window(y, X, steps)
-        forecast = forecast_cutoffs(self.network_, values, torch.tensor([len(values)]), steps, known)[0]
-        values_in_units = self.scaler_.inverse(forecast, len(self.targets_))
-        result = pd.DataFrame(values_in_units, index=future, columns=self.targets_)
-        return result.iloc[:, 0] if self.y_is_series_ else result
-
-    def backtest(
-        self,
-        y: pd.Series | pd.DataFrame,
-        X: pd.DataFrame | None = None,
-        start: Hashable | None = None,
-        stride: int = 1,
-    ) -> xr.Dataset:
-        """Forecast from every cutoff inside `y` without refitting, in large batches.
-
-        Parameters
-        ----------
-        y : Series or DataFrame
-            The columns of `fit`. Its first `context_length_` rows are context only.
-        X : DataFrame or None
-            The known covariates over the index of `y`.
-        start : index label or None
-            First row to be forecast; None: the first one with a full context in front of it.
-        stride : int
-            Rows between two cutoffs.
-
-        Returns
-        -------
-        xarray.Dataset
-            `forecast` and `actual` with the dimensions cutoff, step and series, for every cutoff whose full
-            context and full horizon lie inside `y`. The coordinate `cutoff` is the last observed label.
-
-        Raises
-        ------
-        ValueError
-            If `y` holds no such cutoff, or `start` has no full context in front of it.
-        """
-        from samovar_forecast.backtesting import backtest
-
-        check_is_fitted(self)
-        return backtest(self, y, X, start, stride)
-
-    def score(self, y: pd.Series | pd.DataFrame, X: pd.DataFrame | None = None) -> float:
-        """Negative mean squared error of the forecast of `y`, in training standard deviations of each target.
-
-        `y` is the block of rows that follows the training data. Higher is better, as sklearn's
-        cross-validation wants it.
-
-        Raises
-        ------
-        ValueError
-            If `y` does not begin right after the training data.
-        """
-        check_is_fitted(self)
-        actual = align_columns(read_frame(y), self.columns_, "y")[self.targets_]
-        expected = continue_index(self.history_.index, self.frequency_, 1)[0]
-        if actual.index[0] != expected:
-            raise ValueError(f"y must follow the training data: it begins at {actual.index[0]}, not at {expected}")
-        forecast = self.predict(X=X, horizon=len(actual))
-        errors = (np.asarray(forecast).reshape(actual.shape) - actual.to_numpy()) / self.scaler_.scale[
-            -actual.shape[1] :
-        ]
-        return -float(np.mean(errors**2))
+        windows, validation = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_))
+        with self._seeded(resolve_device(self.device)) as seed:
+            network = self._build_network()
+            if source is not None:
+                take_weights(network, source.network_)  # the source may be this forecaster
+            with only_training(network, freeze):
+                self.training_summary_ = train(network, windows, validation, self, seed)
+        self.network_ = network
+        self.calibration_ = None
+        if self.quantiles is None:
+            held_out = validation is not None
+            self.calibration_ = calibrate(self.network_, validation or windows, held_out=held_out)
 
     def update(
-        self, y: pd.Series | pd.DataFrame, X: pd.DataFrame | None = None, *, retrain: bool = True, epochs: int = 1
+        self,
+        y: PandasPanel,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        retrain: bool = True,
+        epochs: int = 1,
+        learning_rate: float | None = None,
+        freeze: Sequence[str] = (),
     ) -> Self:
         """Take in the rows that follow the training data.
 
         Parameters
         ----------
-        y : Series or DataFrame
-            New rows with the columns of `fit`; rows that are known already replace the old ones.
-        X : DataFrame or None
+        y : Series, DataFrame or dict
+            New rows with the columns of `fit`; rows that are known already replace the old ones. A panel may leave
+            out series and bring new ones.
+        X : DataFrame, dict or None
             The known covariates over the index of `y`.
+        static : DataFrame or None
+            Covariates constant in time of the new series, a row for each.
         retrain : bool, default True
-            Continue training on every window with a target among the new rows; False only moves the cutoff.
+            Continue training on every window with a target among the new rows; False only moves the cutoff. The
+            calibration of intervals stays that of `fit`.
         epochs : int, default 1
-            Passes over those windows, at the constant learning rate `learning_rate`.
+            Passes over those windows, at a constant learning rate.
+        learning_rate : float or None, default None
+            None: the hyperparameter `learning_rate`.
+        freeze : sequence of str
+            See `fit`.
 
         Returns
         -------
@@ -211,36 +180,70 @@ class Forecaster(FittedData, BaseEstimator):
         Raises
         ------
         ValueError
-            If `y` leaves a gap behind the training data, or replaces more rows than the forecaster remembers.
+            If `y` leaves a gap behind the training data, or replaces more rows than the forecaster remembers; if a
+            new series has no name, or no value of a target.
         """
         from samovar_forecast.training.engine import train
 
         check_is_fitted(self)
-        new = align_columns(read_frame(y), self.columns_, "y")
-        expected = continue_index(self.history_.index, self.frequency_, 1)[0]
-        if new.index[0] > expected:
-            raise ValueError(f"y leaves a gap: it begins at {new.index[0]}, the training data continue at {expected}")
-        frame = read_frame(pd.concat([self.history_[self.history_.index < new.index[0]], new]))
-        known = self._known_rows(X, frame.index)
-        window_length = self.context_length_ + self.horizon
-        needed = window_length if retrain else self.context_length_
-        if len(frame) < needed:
-            raise ValueError(
-                f"y begins at {new.index[0]}, so far back that {len(frame)} rows are left up to its end, and "
-                f"{needed} are needed; give every row from {self.history_.index[0]} on, or fit again"
-            )
+        panel = self.read_history(y, shortest=1)
+        given, statics = self.read_known(X, panel), self.static_of(panel, static)
+        joined: dict[Hashable, tuple[pd.DataFrame, pd.DataFrame | None]] = {}
+        blocks: list[Block] = []
+        n_new: list[int] = []
+        for key, new in panel.frames.items():
+            frame = self._continued(key, new, panel.name_of(key), retrain)
+            known = self.known_rows(given.get(key), frame.index, key)
+            joined[key] = frame, known
+            values, scaled_known = self.scaled(frame, known, self.scaler_of(key, frame))
+            blocks.append(Block(values, len(values), scaled_known, statics.get(key)))
+            n_new.append(len(new))
         if retrain:
-            first = max(0, len(frame) - len(new) - window_length + 1)  # the first window that reaches a new row
-            starts = torch.arange(first, len(frame) - window_length + 1)
-            values, scaled_known = self._scaled(frame, known)
-            windows = Windows(
-                values, starts, self.context_length_, self.horizon, len(self.targets_), scaled_known
-            )  # fmt: skip
+            if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 1:
+                raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
+            windows, _ = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_), n_new)
             config = clone(self).set_params(max_epochs=epochs, max_steps=None, schedule="constant")
-            with self._seeded(resolve_device(self.device)) as seed:
-                self.training_summary_ = train(self.network_, windows, None, config, seed)
-        self._remember(frame, known)
+            if learning_rate is not None:
+                config.set_params(learning_rate=learning_rate)
+            check_training_config(config)
+            network = copy.deepcopy(self.network_)  # a training that fails leaves the old weights
+            with self._seeded(resolve_device(self.device)) as seed, only_training(network, freeze):
+                self.training_summary_ = train(network, windows, None, config, seed)
+            self.network_ = network
+        for key, (frame, known) in joined.items():
+            if key not in self.series_:
+                self.series_[key] = FittedSeries(frame, None, self.scaler_of(key, frame))
+            self.series_[key].static = statics.get(key)
+            self.remember(key, frame, known)
         return self
+
+    def _continued(self, key: Hashable, new: pd.DataFrame, name: str, retrain: bool) -> pd.DataFrame:
+        """The remembered rows of a series with new ones behind or over them."""
+        if key not in self.series_:
+            if not self.is_panel_:
+                raise ValueError(f"{name} is no series of the training data, which was a lone one")
+            if key is None:
+                raise ValueError("y is a lone series, and the training data were a panel; name it: {name: y}")
+            levels = self.layout_.names
+            if len(levels) > 1 and not (isinstance(key, tuple) and len(key) == len(levels)):
+                raise ValueError(f"{name} is new, and its name needs {len(levels)} parts: {levels}")
+            check_observed(new, self.targets_, name)
+            return new
+        history = self.series_[key].history
+        expected = continue_index(history.index, self.frequency_, 1)[0]
+        if new.index[0] > expected:
+            raise ValueError(
+                f"{name} leaves a gap: it begins at {new.index[0]}, the training data continue at {expected}"
+            )
+        frame = read_frame(pd.concat([history[history.index < new.index[0]], new]), name, missing=True)
+        complete = len(history) < self.context_length_ + self.horizon - 1  # then no row of it has been forgotten
+        needed = self.context_length_ + (self.horizon if retrain and not self.is_panel_ else 0)
+        if len(frame) < needed and not complete:
+            raise ValueError(
+                f"{name} begins at {new.index[0]}, so far back that {len(frame)} rows are left up to its end, and "
+                f"{needed} are needed; give every row from {history.index[0]} on, or fit again"
+            )
+        return frame
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
@@ -294,11 +297,42 @@ class Forecaster(FittedData, BaseEstimator):
 
         return from_core(self)
 
+    def _read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
+        """The known covariates of every row; frames without columns where the calendar alone is known."""
+        self.known_ = []
+        if X is None:
+            return {key: frame[[]] for key, frame in panel.frames.items()} if self.calendar_ else {}
+        given = read_panel(X, "X", missing=True)
+        given.check_form(panel)
+        self.known_ = given.columns
+        lacking = [key for key in panel.frames if key not in given.frames]
+        if lacking:
+            raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
+        return {
+            key: select_rows(given.frames[key], frame.index, given.name_of(key)) for key, frame in panel.frames.items()
+        }
+
+    def _read_static(self, static: pd.DataFrame | None, panel: Panel) -> dict[Hashable, Any]:
+        self.static_, self.series_ = [], {}
+        if static is None:
+            return {}
+        if not self.is_panel_:
+            raise ValueError("static tells the series of a panel apart, and y is a lone one")
+        rows = read_static(static)
+        self.static_, self.static_scaler_ = list(rows.columns), Scaler.fit(rows.to_numpy(), "standard")
+        return self.static_of(panel, static)
+
     def _build_network(self) -> ForecastNetwork:
-        n_series, n_targets = len(self.columns_), len(self.targets_)
-        n_known = len(self.known_) + len(self.calendar_)
         return build_network(
-            self.network_class, n_series, n_targets, self.context_length_, self.horizon, self, n_known=n_known
+            self.network_class,
+            len(self.columns_),
+            len(self.targets_),
+            self.context_length_,
+            self.horizon,
+            self,
+            n_outputs=1 if self.quantiles is None else len(self.quantiles),
+            n_known=len(self.known_) + len(self.calendar_),
+            n_static=len(self.static_),
         )
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 Frequency = pd.tseries.offsets.BaseOffset | int
 
 
-def read_frame(data: pd.Series | pd.DataFrame, name: str = "y") -> pd.DataFrame:
+def read_frame(data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool = False) -> pd.DataFrame:
     """Check a Series or DataFrame and return it as a float64 DataFrame with the same index.
 
     Parameters
@@ -19,6 +20,8 @@ def read_frame(data: pd.Series | pd.DataFrame, name: str = "y") -> pd.DataFrame:
         Rows are points in time, columns are series.
     name : str
         What to call the data in an error.
+    missing : bool, default False
+        Whether values may be missing; they come out as NaN.
 
     Raises
     ------
@@ -26,7 +29,7 @@ def read_frame(data: pd.Series | pd.DataFrame, name: str = "y") -> pd.DataFrame:
         If `data` is not pandas, a column is not numeric, or the index is no time axis.
     ValueError
         If there are no rows, a column name is duplicated, the index is duplicated, unsorted or irregular, or
-        a value is NaN or infinite. The message names the column or the row.
+        a value is infinite or, unless `missing`, NaN. The message names the column or the row.
 
     Examples
     --------
@@ -49,12 +52,14 @@ def read_frame(data: pd.Series | pd.DataFrame, name: str = "y") -> pd.DataFrame:
             )
     frequency_of(data.index, name)
     values = data.to_numpy(dtype=np.float64, na_value=np.nan)
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
+    wrong = np.isinf(values) if missing else ~np.isfinite(values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        mend = "replace them by NaN, which means not observed" if missing else "fill or drop them first"
         raise ValueError(
             f"{name} column {data.columns[column]!r} is {values[row, column]} at {data.index[row]} "
-            f"({int((~np.isfinite(values)).sum())} such values in all); fill or drop them first, "
-            "e.g. df.interpolate()"
+            f"({int(wrong.sum())} such values in all); {mend}, "
+            + ("e.g. df.replace([np.inf, -np.inf], np.nan)" if missing else "e.g. df.interpolate()")
         )
     return pd.DataFrame(values, index=data.index, columns=data.columns)
 
@@ -127,7 +132,7 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     name : str
         What to call the data in an error.
     default : Frequency or None
-        The step where the index is too short to show one; None: a step of 1.
+        The step where the labels allow several, as those of a few rows do; None: a step of 1, or a day.
 
     Raises
     ------
@@ -156,10 +161,66 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     if isinstance(index, pd.DatetimeIndex):
         return _datetime_frequency(index, name, default)
     if len(index) < 2:
-        return 1 if default is None else default
+        return default if isinstance(default, int) else 1
     steps = np.diff(index.to_numpy(dtype=np.int64))
     _check_steps(index, index, int(pd.Series(steps).mode()[0]), "df.reindex(range(...))", name)
     return int(steps[0])
+
+
+def read_static(static: Any) -> pd.DataFrame:
+    """Check static covariates: a row for each series, under its name, all numbers.
+
+    Raises
+    ------
+    TypeError
+        If they are no DataFrame, or a column is not numeric.
+    ValueError
+        If a value is missing or infinite, or a series has two rows.
+    """
+    if not isinstance(static, pd.DataFrame):
+        raise TypeError(f"static must be a DataFrame with a row for each series, got {type(static).__name__}")
+    for column, dtype in static.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
+            raise TypeError(f"static column {column!r} has dtype {dtype}; encode it, e.g. pd.get_dummies(static)")
+    if static.index.has_duplicates:
+        raise ValueError(f"static has more than one row for {static.index[static.index.duplicated()][0]!r}")
+    values = static.to_numpy(dtype=np.float64, na_value=np.nan)
+    if not np.isfinite(values).all():
+        row, number = np.argwhere(~np.isfinite(values))[0]
+        raise ValueError(f"static column {static.columns[number]!r} is {values[row, number]} for {static.index[row]!r}")
+    return pd.DataFrame(values, index=static.index, columns=static.columns)
+
+
+def check_observed(frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
+    """Refuse a series that has a target without a single value.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first such column.
+    """
+    empty = frame[list(targets)].isna().all().to_numpy()
+    if empty.any():
+        raise ValueError(
+            f"{name} column {targets[int(empty.argmax())]!r} has no value in rows {frame.index[0]} to {frame.index[-1]}"
+        )
+
+
+def check_above_minus_one(frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
+    """Refuse values that have no ``log(1 + y)``.
+
+    Raises
+    ------
+    ValueError
+        With the column and the row of the first one.
+    """
+    wrong = frame[list(targets)].to_numpy() <= -1
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{name} column {targets[column]!r} is {frame[targets[column]].iloc[row]} at {frame.index[row]}; "
+            "log1p=True needs values above -1"
+        )
 
 
 def continue_index(last: pd.Index, frequency: Frequency, periods: int) -> pd.Index:
@@ -194,20 +255,25 @@ def _check_order(index: pd.Index, name: str) -> None:
 
 
 def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency | None) -> Frequency:
-    if index.freq is not None:
-        return index.freq
+    own = index.freq
+    if own is None and len(index) > 2:
+        own = pd.tseries.frequencies.to_offset(pd.infer_freq(index))
+    if default is not None and not isinstance(default, int) and own != default and _follows(index, default):
+        return default
+    if own is not None:
+        return own
     if len(index) < 3:
-        if default is not None:
-            return default
         return pd.tseries.frequencies.to_offset(index[-1] - index[0]) if len(index) == 2 else pd.offsets.Day()
-    inferred = pd.infer_freq(index)
-    if inferred is not None:
-        return pd.tseries.frequencies.to_offset(inferred)
     steps = pd.Series(index[1:] - index[:-1])
     usual = steps.mode()[0]
     freq = pd.tseries.frequencies.to_offset(usual).freqstr
     _check_steps(index, index, usual, f"df.asfreq({freq!r}) and fill the gaps", name)
     raise ValueError(f"{name} has an index without a regular frequency; use df.asfreq(...)")
+
+
+def _follows(index: pd.DatetimeIndex, step: pd.tseries.offsets.BaseOffset) -> bool:
+    """Whether a step leads from label to label: Tuesday to Friday may be business days, and "QS" is "QS-OCT"."""
+    return step.is_on_offset(index[0]) and continue_index(index[:1], step, len(index) - 1).equals(index[1:])
 
 
 def _check_steps(numbers: pd.Index, labels: pd.Index, usual: object, mend: str, name: str) -> None:

@@ -73,7 +73,7 @@ def plot_forecasts(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    frame = read_frame(y)
+    frame = read_frame(y, missing=True)
     names, horizon = _panels(backtest, frame, series), backtest.sizes["step"]
     rows = cutoff_rows(frame.index, backtest["cutoff"])
     positions = _newest_apart(rows, horizon) if cutoffs is None else _checked(cutoffs, len(rows))

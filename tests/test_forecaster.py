@@ -190,6 +190,61 @@ def test_grid_search(forecaster_class, tiny, y):
     assert search.best_estimator_.predict().shape == (8, 3)
 
 
+def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
+    y.iloc[20:30, 1] = np.nan
+    search = GridSearchCV(
+        SAMoVARForecaster(**(tiny | {"max_steps": 2})),
+        {"scaler": ["standard", "robust"], "log1p": [False, True], "quantiles": [None, (0.1, 0.5, 0.9)],
+         "sampling": ["series"]},
+        cv=TimeSeriesSplit(2, test_size=8),
+        error_score="raise",
+    ).fit(y)  # fmt: skip
+    assert len(set(search.cv_results_["mean_test_score"])) == 8  # every one of them changes something
+    assert search.best_estimator_.predict_interval().shape == (8, 6)
+    copied = clone(SAMoVARForecaster(quantiles=[0.1, 0.5, 0.9], log1p=True, scaler="robust", sampling="series"))
+    assert copied.get_params()["quantiles"] == [0.1, 0.5, 0.9]
+    assert copied.set_params(quantiles=None).get_params()["quantiles"] is None
+
+
+def test_a_lone_forecaster_takes_many_histories(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny).fit(y)
+    histories = {"newest": y, "older": y[:100], "other": waves(50, seed=3)}
+    forecasts = forecaster.predict(histories)
+    stacked = forecaster.predict(pd.concat(histories, names=["which"]))
+    assert list(stacked.index.names) == ["which", "time"]
+    for key, history in histories.items():
+        pd.testing.assert_frame_equal(forecasts[key], forecaster.predict(history), rtol=1e-5)
+        pd.testing.assert_frame_equal(stacked.loc[key], forecasts[key], rtol=0, check_freq=False)
+    with pytest.raises(ValueError, match="y of series 'short' is too short: 23 rows, the network needs 24"):
+        forecaster.predict(histories | {"short": y[:23]})
+    with pytest.raises(ValueError, match="y of series 'newest' is no series of the training data, which was a lone"):
+        forecaster.update(histories)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2024-01-01", periods=160, freq="B"),
+        pd.date_range("1960-01-01", periods=160, freq="QS"),
+        pd.period_range("1960-01", periods=160, freq="M"),
+        pd.RangeIndex(0, 480, 3),
+    ],
+    ids=["business days", "quarters", "periods", "range"],
+)
+@pytest.mark.parametrize("n_new", [1, 2, 3, 4])
+def test_a_few_new_rows_need_not_show_their_step(tiny, index, n_new):
+    """As they are read from a file: Tuesday to Friday may be days or business days."""
+    y = waves(160, index=index).set_axis(pd.Index(list(index)) if isinstance(index, pd.RangeIndex) else [*index])
+    forecaster = SAMoVARForecaster(**(tiny | {"max_steps": 1})).fit(y[:152])
+    assert list(forecaster.predict().index) == list(index[152:])
+    assert np.isfinite(forecaster.score(y[152 : 152 + n_new]))
+    forecaster.update(y[152 : 152 + n_new], retrain=False)
+    assert list(forecaster.predict(horizon=2).index[:1]) == [index[152 + n_new]]
+    wrong = y[152:158:2]
+    with pytest.raises(ValueError, match=r"has a step of|has an irregular index"):
+        SAMoVARForecaster(**(tiny | {"max_steps": 1})).fit(y[:152]).update(wrong)
+
+
 def test_sklearn_conventions(forecaster_class, tiny, y):
     forecaster = forecaster_class(**tiny)
     assert set(vars(forecaster)) == set(forecaster.get_params())  # __init__ only assigns
@@ -274,6 +329,11 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, ValueError, "seed"),
+        ({"sampling": "shops"}, ValueError, r"sampling must be one of \('windows', 'series'\), got 'shops'"),
+        ({"log1p": "yes"}, ValueError, "log1p must be one of"),
+        ({"quantiles": 0.5}, TypeError, "quantiles must be a tuple of numbers"),
+        ({"quantiles": ()}, ValueError, "quantiles must ascend"),
+        ({"quantiles": ("a",)}, TypeError, "quantiles must be a tuple of numbers"),
     ],
 )
 def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, named):

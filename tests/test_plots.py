@@ -114,3 +114,10 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     """
     subprocess.run([sys.executable, "-c", code, tmp_path / "picture.png"], check=True, timeout=120)
     assert (tmp_path / "picture.png").stat().st_size > 0
+
+
+def test_gaps_stay_gaps():
+    y, backtest = backtested(INDEXES["integers"])
+    y = y.mask(np.broadcast_to(np.arange(len(y))[:, None] % 7 == 0, y.shape))
+    observed = plot_forecasts(y, backtest, cutoffs=[20], history=15).axes[0].lines[0]
+    np.testing.assert_array_equal(np.isnan(observed.get_ydata()), observed.get_xdata() % 7 == 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from numpy.random import RandomState
@@ -60,10 +62,18 @@ class TrainingConfig:
     validation_fraction : float, default 0.2
         Share of the newest rows held out to choose the best epoch and to stop early. 0: train on everything for
         all of `max_epochs` and keep the last.
-    scaler : {"standard", "none"}, default "standard"
-        Scaling of each series, fitted on the training rows and undone on output.
+    sampling : {"windows", "series"}, default "windows"
+        In a panel, how often a series is drawn in training: in proportion to its windows, or as often as any other.
+    scaler : {"standard", "robust", "none"}, default "standard"
+        Scaling of each series, fitted on the training rows and undone on output: by mean and standard deviation, by
+        median and interquartile range, or not at all.
+    log1p : bool, default False
+        Forecast ``log(1 + y)`` of the targets, undone on output; for counts and other values above -1.
     loss : {"mse", "mae", "huber"}, default "mae"
-        Loss of training and validation, on the scaled series.
+        Loss of training and validation, on the scaled series. Without effect where `quantiles` are given.
+    quantiles : tuple of float or None, default None
+        Quantiles that the network forecasts, trained by the pinball loss: ascending, an odd number of them, 0.5 in the
+        middle as the point forecast. None: point forecasts, with intervals from the errors on the validation windows.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
@@ -96,8 +106,11 @@ class TrainingConfig:
     accumulate_batches: int = 1
     patience: int | None = 5
     validation_fraction: float = 0.2
-    scaler: Literal["standard", "none"] = "standard"
+    sampling: Literal["windows", "series"] = "windows"
+    scaler: Literal["standard", "robust", "none"] = "standard"
+    log1p: bool = False
     loss: Literal["mse", "mae", "huber"] = "mae"
+    quantiles: tuple[float, ...] | list[float] | None = None
     device: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     logger: Literal["csv", "tensorboard"] | None = None
@@ -108,7 +121,9 @@ class TrainingConfig:
 
 _CHOICES = {
     "schedule": ("onecycle", "cosine", "cosine_restarts", "halving", "constant"),
-    "scaler": ("standard", "none"),
+    "sampling": ("windows", "series"),
+    "scaler": ("standard", "robust", "none"),
+    "log1p": (False, True),
     "loss": ("mse", "mae", "huber"),
     "precision": ("auto", "32-true", "bf16-mixed"),
     "logger": (None, "csv", "tensorboard"),
@@ -157,3 +172,26 @@ def check_training_config(config: TrainingConfig) -> None:
     betas = config.adam_betas
     if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")
+    if config.quantiles is not None:
+        check_quantiles(config.quantiles)
+
+
+def check_quantiles(quantiles: Sequence[float]) -> None:
+    """Check the quantiles that a network is to forecast.
+
+    Raises
+    ------
+    TypeError
+        If they are no sequence of numbers.
+    ValueError
+        If they are not ascending inside (0, 1) with 0.5 in the middle.
+
+    Examples
+    --------
+    >>> check_quantiles((0.1, 0.5, 0.9))
+    """
+    if not isinstance(quantiles, (tuple, list)) or not all(isinstance(level, float) for level in quantiles):
+        raise TypeError(f"quantiles must be a tuple of numbers such as (0.1, 0.5, 0.9), got {quantiles!r}")
+    ascending = all(low < high for low, high in pairwise((0.0, *quantiles, 1.0)))
+    if not ascending or len(quantiles) % 2 == 0 or quantiles[len(quantiles) // 2] != 0.5:
+        raise ValueError(f"quantiles must ascend inside (0, 1) with 0.5 in the middle, got {tuple(quantiles)}")

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.losses import LOSSES, MeanOverObserved, ascending, pinball_loss, sum_over_observed
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.sharpness import SharpnessAware
 from samovar_forecast.training.windows import WindowBatches, Windows
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 
 
 class ForecastingModule(pl.LightningModule):
@@ -56,11 +53,10 @@ class ForecastingModule(pl.LightningModule):
         self.averaged = None if config.average_weights is None else AveragedWeights(network, config.average_weights)
         self.windows, self.validation = windows, validation
         self.generator = generator
-        self.criterion = LOSSES[config.loss]
-        # Means over windows: a batch counts once per window. "disable" spares the host a look at every loss, and
-        # drops weights, which is why the losses are expanded instead.
-        self.training_loss = MeanMetric(nan_strategy="disable")
-        self.validation_loss = MeanMetric(nan_strategy="disable")
+        # Means over the observed targets of an epoch; they and the quantiles move to the device with the module.
+        self.training_loss, self.own_loss, self.validation_loss = (MeanOverObserved() for _ in range(3))
+        self.quantiles: Tensor | None
+        self.register_buffer("quantiles", None if config.quantiles is None else torch.tensor(config.quantiles))
 
     def setup(self, stage: str) -> None:
         self.windows = self.windows.to(self.device)
@@ -68,25 +64,37 @@ class ForecastingModule(pl.LightningModule):
             self.validation = self.validation.to(self.device)
 
     def train_dataloader(self) -> WindowBatches:
-        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator)
+        weights = self.windows.equal_weights().cpu() if self.config.sampling == "series" else None
+        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator, weights)
 
     def val_dataloader(self) -> WindowBatches:
         assert self.validation is not None  # the Trainer asks for it only where it validates
         return WindowBatches(self.validation.starts.cpu(), 4 * self.config.batch_size)
 
     def training_step(self, starts: Tensor, batch_index: int) -> Tensor:
-        loss = self.loss_of(starts)
-        self.training_loss.update(loss.detach().expand(len(starts)))
-        return loss
+        sums = self._training_sums(starts)
+        for metric, (total, count) in zip((self.training_loss, self.own_loss), sums, strict=False):
+            metric.update(total, count)
+        return _sum_of_means(sums)
 
     def loss_of(self, starts: Tensor) -> Tensor:
         """The loss of the windows that begin at `starts`, with gradients; nothing is recorded."""
+        return _sum_of_means(self._training_sums(starts))
+
+    def _training_sums(self, starts: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Sum and number of the losses of the forecast and, where there is one, of the network's own objective."""
         past, future, covariates = self.windows.gather(starts)
         result = self.network.training_forecast(past, covariates)
-        loss = self.criterion(result.forecast[..., self.network.point_output], future)
+        sums = [self._sum_of_losses(result.forecast, future)]
         if result.own_forecast is not None and result.own_target is not None:
-            loss = loss + self.criterion(result.own_forecast[..., self.network.point_output], result.own_target)
-        return loss
+            sums.append(self._sum_of_losses(result.own_forecast, result.own_target))
+        return sums
+
+    def _sum_of_losses(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        if self.quantiles is None:
+            return sum_over_observed(LOSSES[self.config.loss], forecast[..., self.network.point_output], target)
+        # Not sorted: were an output to change its quantile from window to window, training would get stuck in that.
+        return sum_over_observed(partial(pinball_loss, quantiles=self.quantiles), forecast, target)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         if self.config.sharpness_rho is None:
@@ -103,13 +111,17 @@ class ForecastingModule(pl.LightningModule):
         return self.network if self.averaged is None else self.averaged.network
 
     def on_train_epoch_end(self) -> None:
-        self.log("training_loss", self.training_loss, prog_bar=True)
+        loss = self.training_loss.compute()
+        if self.own_loss.update_called:
+            loss = loss + self.own_loss.total / self.own_loss.count.clamp(min=1)
+        self.log("training_loss", loss, prog_bar=True)
+        self.training_loss.reset()
+        self.own_loss.reset()
 
     def validation_step(self, starts: Tensor, batch_index: int) -> None:
         assert self.validation is not None
         past, future, covariates = self.validation.gather(starts)
-        forecast = self.evaluated(past, covariates)[..., self.network.point_output]
-        self.validation_loss.update(self.criterion(forecast.float(), future).expand(len(starts)))
+        self.validation_loss.update(*self._sum_of_losses(ascending(self.evaluated(past, covariates)), future))
 
     def on_validation_epoch_end(self) -> None:
         self.log("validation_loss", self.validation_loss, prog_bar=True)
@@ -135,3 +147,7 @@ class ForecastingModule(pl.LightningModule):
         """Optimizer steps of the whole training, were it not to stop early."""
         steps = self.config.max_epochs * self.steps_per_epoch
         return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+
+
+def _sum_of_means(sums: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.stack([total / count.clamp(min=1) for total, count in sums]).sum()

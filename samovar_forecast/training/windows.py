@@ -25,12 +25,19 @@ class Windows:
         Number of target columns.
     known : Tensor or None
         Covariates known in the future, row by row beside `values`.
+    static : Tensor or None
+        Covariates constant in time, one row for each block.
+    block : Tensor or None
+        Which block a row belongs to. A panel lies in `values` block behind block; no window reaches over the
+        end of one. None: there is one block.
 
     Shape
     -----
     values : (n_rows, n_series)
     starts : (n_windows,)
     known : (n_rows, n_known)
+    static : (n_blocks, n_static)
+    block : (n_rows,)
 
     Examples
     --------
@@ -48,8 +55,11 @@ class Windows:
         horizon: int,
         n_targets: int,
         known: Tensor | None = None,
+        static: Tensor | None = None,
+        block: Tensor | None = None,
     ) -> None:
         self.values, self.starts, self.known = values, starts, known
+        self.static, self.block = static, block
         self.context_length, self.horizon, self.n_targets = context_length, horizon, n_targets
         self.offsets = torch.arange(context_length + horizon, device=values.device)
 
@@ -58,9 +68,14 @@ class Windows:
 
     def to(self, device: torch.device) -> Windows:
         """The same windows on another device."""
-        known = None if self.known is None else self.known.to(device)
         values, starts = self.values.to(device), self.starts.to(device)
-        return Windows(values, starts, self.context_length, self.horizon, self.n_targets, known)
+        rest = (None if tensor is None else tensor.to(device) for tensor in (self.known, self.static, self.block))
+        return Windows(values, starts, self.context_length, self.horizon, self.n_targets, *rest)
+
+    def equal_weights(self) -> Tensor:
+        """Weights of the windows by which every block is drawn as often as any other: (n_windows,)."""
+        block = torch.zeros_like(self.starts) if self.block is None else self.block[self.starts]
+        return 1 / block.bincount()[block]
 
     def gather(self, starts: Tensor) -> tuple[Tensor, Tensor, Covariates | None]:
         """Past, future and covariates of the windows that begin at `starts`.
@@ -74,10 +89,17 @@ class Windows:
         rows = starts.unsqueeze(1) + self.offsets  # (batch, context_length + horizon)
         window = self.values[rows]
         past, future = window[:, : self.context_length], window[:, self.context_length :, -self.n_targets :]
-        if self.known is None:
+        if self.known is None and self.static is None:
             return past, future, None
-        known = self.known[rows]
-        return past, future, Covariates(known[:, : self.context_length], known[:, self.context_length :])
+        covariates = Covariates()
+        if self.known is not None:
+            known = self.known[rows]
+            known_past, known_future = known[:, : self.context_length], known[:, self.context_length :]
+            covariates = covariates._replace(known_past=known_past, known_future=known_future)
+        if self.static is not None:
+            of_window = starts.new_zeros(len(starts)) if self.block is None else self.block[starts]
+            covariates = covariates._replace(static=self.static[of_window])
+        return past, future, covariates
 
 
 class WindowBatches:
@@ -91,6 +113,9 @@ class WindowBatches:
         Windows per batch; the last batch may be smaller, no window is dropped.
     generator : torch.Generator or None
         Source of the order. None: as given.
+    weights : Tensor or None
+        How often to draw each window, relative to the others. Then a pass draws as many windows as there are, each
+        anew. None: every window once.
 
     Examples
     --------
@@ -98,14 +123,25 @@ class WindowBatches:
     [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(self, starts: Tensor, batch_size: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        starts: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        weights: Tensor | None = None,
+    ) -> None:
         self.starts, self.batch_size, self.generator = starts, batch_size, generator
+        # Drawn by their cumulated weights: torch.multinomial takes no more than 2^24 windows.
+        self.bounds = None if weights is None else weights.double().cumsum(0)
 
     def __len__(self) -> int:
         return -(-len(self.starts) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         starts = self.starts
-        if self.generator is not None:
+        if self.bounds is not None:
+            drawn = torch.rand(len(starts), dtype=torch.float64, generator=self.generator) * self.bounds[-1]
+            starts = starts[torch.searchsorted(self.bounds, drawn, right=True)]
+        elif self.generator is not None:
             starts = starts[torch.randperm(len(starts), generator=self.generator)]
         yield from starts.split(self.batch_size)

@@ -1,7 +1,6 @@
 """Training: what is gathered, what is accumulated, which weights are kept."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.schedules import multiplier
-from samovar_forecast.training.split import choose_context_length, split_windows, training_rows
+from samovar_forecast.training.split import Block, split_windows
 from samovar_forecast.training.windows import WindowBatches, Windows
 from tests.conftest import waves
 
@@ -67,7 +66,7 @@ def test_batches_hold_every_window_once_in_a_new_order_each_pass():
 
 def test_no_validation_target_is_trained_on():
     values = torch.arange(100.0).unsqueeze(1)
-    train_windows, validation = split_windows(values, None, 80, context_length=10, horizon=5, n_targets=1)
+    train_windows, validation = split_windows([Block(values, 80)], context_length=10, horizon=5, n_targets=1)
     targets = train_windows.gather(train_windows.starts)[1]
     assert targets.max() == 79
     assert len(train_windows) == 80 - 10 - 5 + 1
@@ -232,24 +231,6 @@ def test_the_rate_of_an_epoch_counts_optimizer_steps(monkeypatch, schedule):
     train(fresh_network(), windows_of(series()), None, config, seed=0)  # 7 batches: 3 steps per epoch
     expected = multiplier(schedule, 12, 3)
     assert rates == pytest.approx([expected(i) for i in range(12)])
-
-
-@dataclass
-class Rows:
-    horizon: int = 8
-    context_length: int | None = None
-    validation_fraction: float = 0.2
-
-
-def test_rows_and_context_follow_the_data():
-    assert training_rows(100, Rows()) == 80
-    assert choose_context_length(1000, Rows()) == 80
-    assert choose_context_length(100, Rows()) == 46
-    assert choose_context_length(10**6, Rows(horizon=720)) == 4096
-    with pytest.warns(UserWarning, match="validation_fraction"):
-        assert training_rows(30, Rows()) == 30
-    with pytest.raises(ValueError, match=r"8 rows to train on.*need at least 9"):
-        choose_context_length(8, Rows())
 
 
 @pytest.mark.parametrize("logger", ["csv", "tensorboard"])
