@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -23,6 +27,29 @@ class Commands(TyperGroup):
             message = error.strerror and f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else None
             _print_line("error", message or str(error))
             raise typer.Exit(2) from error
+
+
+@contextmanager
+def files_for_arguments(y: Path | None, X: Path | None = None, static: Path | None = None) -> Iterator[None]:
+    """Let errors about the arguments `y`, `X` and `static` of a forecaster name the files, or the missing options."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        names = (str(y or "the training data"), str(X or "--known"), str(static or "--static"))
+        raise ValueError(_with_names(str(error), *names)) from error
+
+
+def _with_names(message: str, y: str, X: str, static: str) -> str:
+    """The message with what stands for the arguments: at its begin the file, within it the option."""
+    outside = r"(?<![\w'\".(\[/-]){}(?![\w'\".)\]=/-])"  # no part of a name, of a file or of a formula
+    for words, name in (
+        (r"^X\b(?!=)", X),
+        (r"^static\b(?!=)", static),
+        (outside.format("X"), "--known"),
+        (outside.format("y"), y),
+    ):
+        message = re.sub(words, name.replace("\\", r"\\"), message)
+    return message
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 import samovar_forecast
 from samovar_forecast.cli import app
+from samovar_forecast.command_options import HYPERPARAMETERS, words_of
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.forecasters import ALL_FORECASTERS
-from samovar_forecast.tables import read_table, write_table
+from samovar_forecast.tables import read_table
 from samovar_forecast.training.config import TrainingConfig
-
-QUICK = ["--context-length", "24", "--max-epochs", "1", "--random-state", "0", "--device", "cpu"]
+from tests.command_line import QUICK, SETTINGS, assert_same, call, refused
 
 
 @pytest.fixture
@@ -30,32 +30,85 @@ def folder(tmp_path, monkeypatch, y):
     return tmp_path
 
 
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refused(*arguments):
-    """The one line that a refusal prints."""
-    result = call(*arguments, code=2)
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
 @pytest.mark.parametrize("forecaster_class", ALL_FORECASTERS)
 def test_fit_then_predict_is_what_python_gives(folder, forecaster_class, y):
     name = forecaster_class.__name__.removesuffix("Forecaster").lower()
     call("fit", "sales.csv", "--horizon", 8, "--model", name, *QUICK)
     call("predict", "model.safetensors", "-o", "forecast.csv")
-    settings = {"horizon": 8, "context_length": 24, "max_epochs": 1, "random_state": 0, "device": "cpu"}
-    expected = forecaster_class(**settings).fit(y).predict()
-    forecast = read_table("forecast.csv")
-    pd.testing.assert_frame_equal(forecast, expected, check_freq=False, check_index_type=False)
+    assert_same("forecast.csv", forecaster_class(**SETTINGS).fit(y).predict())
     assert sorted(path.name for path in folder.iterdir()) == ["forecast.csv", "model.safetensors", "sales.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--calendar", "hour, dayofweek"], {"calendar": ["hour", "dayofweek"]}),
+        (["--calendar", "auto", "--scaler", "robust"], {"calendar": "auto", "scaler": "robust"}),
+        (["--log1p", "--loss", "huber"], {"log1p": True, "loss": "huber"}),
+        (["--sharpness-rho", "0.1", "--batch-size", "16"], {"sharpness_rho": 0.1, "batch_size": 16}),
+        (["--max-steps", "2", "--patience", "1"], {"max_steps": 2, "patience": 1}),
+        (["--validation-fraction", "0"], {"validation_fraction": 0.0}),
+        (["--model", "autoformer", "--calendar", "none"], {"calendar": None}),
+    ],
+)
+def test_options_of_training_are_those_of_python(folder, options, settings, y):
+    call("fit", "sales.csv", "--horizon", 8, *QUICK, *options)
+    call("predict", "model.safetensors", "-o", "forecast.csv")
+    named = {"autoformer": samovar_forecast.AutoformerForecaster}.get(options[1], samovar_forecast.SAMoVARForecaster)
+    assert_same("forecast.csv", named(**SETTINGS | settings).fit(y).predict())
+
+
+@pytest.mark.parametrize("trained", [None, (0.1, 0.5, 0.9)])
+def test_quantiles_and_intervals_are_those_of_python(folder, trained, y):
+    call("fit", "sales.csv", "--horizon", 8, *QUICK, *(["--quantiles", "0.1,0.5,0.9"] if trained else []))
+    forecaster = samovar_forecast.SAMoVARForecaster(**SETTINGS, quantiles=trained).fit(y)
+    call("predict", "model.safetensors", "--quantiles", "0.25,0.5", "-o", "levels.csv")
+    levels = forecaster.predict_quantiles([0.25, 0.5])
+    assert_same("levels.csv", levels.set_axis(["s0 0.25", "s0 0.5", "s1 0.25", "s1 0.5", "s2 0.25", "s2 0.5"], axis=1))
+    call("predict", "model.safetensors", "--coverage", "0.8", "--horizon", 12, "-o", "interval.parquet")
+    bounds = forecaster.predict_interval(0.8, horizon=12)
+    names = [f"s{number} {bound}" for number in range(3) for bound in ("lower", "upper")]
+    assert_same("interval.parquet", bounds.set_axis(names, axis=1))
+    # The columns come apart again at their last blank.
+    read = read_table("levels.csv")
+    read.columns = pd.MultiIndex.from_tuples([(name, float(level)) for name, level in read.columns.str.rsplit(n=1)])
+    np.testing.assert_allclose(read["s1"][0.5], levels["s1"][0.5])
+    if trained:
+        assert "lie outside those that were trained" in refused("predict", "model.safetensors", "--coverage", 0.9)
+
+
+def test_empty_cells_are_missing_values(folder, y):
+    y.iloc[[3, 50, 51, 158], 1] = np.nan
+    y.iloc[:30, 0] = np.nan
+    y.to_csv("gaps.csv")
+    call("fit", "gaps.csv", "--horizon", 8, *QUICK)
+    call("predict", "model.safetensors", "gaps.csv", "-o", "forecast.csv")
+    expected = samovar_forecast.SAMoVARForecaster(**SETTINGS).fit(y).predict()
+    assert np.isfinite(expected.to_numpy()).all()
+    assert_same("forecast.csv", expected)
+    written = json.loads(call("backtest", "gaps.csv", "--horizon", 8, *QUICK, "--json").stdout)
+    assert written["series"]["s1"]["SAMoVARForecaster"]["MAE"] > 0
+    y.assign(s1=np.nan).iloc[-24:].to_csv("blind.csv")
+    assert "blind.csv column 's1' has no value in rows" in refused("predict", "model.safetensors", "blind.csv")
+
+
+def test_fine_tuning_goes_on_from_a_model_file(folder, y):
+    call("fit", "sales.csv", "--horizon", 8, *QUICK, "--loss", "mse", "-o", "first.safetensors")
+    (y * 3).to_csv("other.csv")
+    call("fit", "other.csv", "--init-from", "first.safetensors", "--freeze", "tokens, to_segment", "--max-epochs", 2)
+    first, second = (Forecaster.load(path) for path in ("first.safetensors", "model.safetensors"))
+    assert (second.loss, second.max_epochs, second.context_length_) == ("mse", 2, 24)
+    settings = SETTINGS | {"loss": "mse", "max_epochs": 2}
+    fitted = samovar_forecast.SAMoVARForecaster(**settings)
+    expected = fitted.fit(y * 3, init_from=first, freeze=("tokens", "to_segment")).predict()
+    pd.testing.assert_frame_equal(second.predict(), expected, check_freq=False)
+    before, after = first.network_.state_dict(), second.network_.state_dict()
+    changed = {name.split(".")[0] for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert not changed & {"tokens", "to_segment"}
+    assert "not both" in refused("fit", "other.csv", "--init-from", "first.safetensors", "--model", "samovar")
+    wrong = refused("fit", "other.csv", "--init-from", "first.safetensors", "--horizon", 9)
+    assert "the weights of init_from do not fit" in wrong
 
 
 def test_fit_takes_targets_and_an_output(folder):
@@ -124,10 +177,11 @@ BAD_FILES = {
     "halves.csv": ("date,a\n1.5,1\n2.5,2\n", "must hold dates or whole numbers"),
     "hole.csv": ("date,a\n2024-01-01,1\n,2\n2024-01-03,2\n", "no time in column 'date' at data row 2"),
     "text.csv": ("date,a\n2024-01-01,x\n2024-01-02,y\n", "text.csv column 'a' has dtype"),
-    "gap.csv": ("date,a\n2024-01-01,1\n2024-01-02,\n2024-01-03,2\n", "gap.csv column 'a' is nan at 2024-01-02"),
+    "void.csv": ("date,a,b\n2024-01-01,1,\n2024-01-02,2,\n", "void.csv column 'b' has no value in any row"),
+    "endless.csv": ("date,a\n2024-01-01,1\n2024-01-02,inf\n2024-01-03,\n", "column 'a' is inf at 2024-01-02"),
     "twice.csv": ("date,a\n2024-01-01,1\n2024-01-01,1\n2024-01-03,2\n", "2024-01-01 00:00:00 more than once"),
     "jump.csv": ("date,a\n2024-01-01,1\n2024-01-02,1\n2024-01-03,2\n2024-01-09,2\n", "irregular index"),
-    "short.csv": ("date,a\n2024-01-01,1\n2024-01-02,1\n2024-01-03,2\n", "y is too short"),
+    "short.csv": ("date,a\n2024-01-01,1\n2024-01-02,1\n2024-01-03,2\n", "short.csv is too short"),
     "latin.csv": ("date,grün\n2024-01-01,1\n".encode("latin-1"), "is not utf-8"),
     "broken.parquet": ("no table", "is not a Parquet file"),
     "cut.csv.gz": (b"\x1f\x8b\x08\x00\x00", "is not a CSV file"),
@@ -164,6 +218,22 @@ def test_bad_file_gets_one_line(folder, name, command):
         (["backtest", "sales.csv", "--horizon", "8", "--model-file", "m"], "not both"),
         (["backtest", "sales.csv", "--horizon", "8", "--test-fraction", "1.5"], "between 0 and 1"),
         (["backtest", "sales.csv", "--horizon", "8", "--plot", "no/p.png"], "folder of no/p.png"),
+        (["fit", "sales.csv"], "give --horizon"),
+        (["fit", "sales.csv", "--horizon", "8", "--quantiles", "low"], "--quantiles must be numbers"),
+        (["fit", "sales.csv", "--horizon", "8", "--quantiles", "0.1,0.9"], "quantiles must ascend"),
+        (["fit", "sales.csv", "--horizon", "8", "--calendar", "noon"], "calendar has unknown features ['noon']"),
+        (["fit", "sales.csv", "--horizon", "8", "--scaler", "kitchen"], "scaler must be one of"),
+        (["fit", "sales.csv", "--horizon", "8", "--freeze", "rotor"], "freeze='rotor' is no part of SAMoVAR"),
+        (["fit", "sales.csv", "--horizon", "8", "--series", "shop"], "sales.csv has no column 'shop'"),
+        (["fit", "sales.csv", "--horizon", "8", "--static", "sales.csv"], "give --series too"),
+        (["fit", "sales.csv", "--init-from", "none.safetensors"], "none.safetensors"),
+        (["fit", "sales.csv", "--horizon", "8", "-o", "."], ". is a folder"),
+        (["predict", "m", "--quantiles", "0.1", "--coverage", "0.8"], "not both"),
+        (["predict", "m", "--quantiles", "0.1,0.1"], "every level once"),
+        (["predict", "m", "-o", "forecast.xlsx"], "forecast.xlsx must end in"),
+        (["backtest", "sales.csv", "--loss", "mse", "--model-file", "m"], "give --loss or --model-file, not both"),
+        (["backtest", "sales.csv", "--horizon", "8", "--plot", "p.xyz"], "p.xyz must end in one of"),
+        (["backtest", "sales.csv", "--horizon", "8", "--plot", "p.png", "--series", "a"], "--plot draws a lone series"),
         (["demo", "--data", "Etth1"], "there is no data set 'Etth1'"),
     ],
 )
@@ -190,13 +260,19 @@ def test_warnings_are_one_line_too(folder):
 
 
 def test_options_show_the_declared_defaults(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "300")
     shown = call("fit", "--help").stdout
-    config = TrainingConfig()
-    lines = {name: line for line in shown.splitlines() for name in ("max-epochs", "learning-rate", "device")
-             if f"--{name} " in line}  # fmt: skip
-    assert f"[default: {config.device}]" in lines["device"]
-    assert all("Default: the model's own." in lines[name] for name in ("max-epochs", "learning-rate"))
+    for name, option in HYPERPARAMETERS.items():
+        line = next(line for line in shown.splitlines() if f"--{name.replace('_', '-')} " in line)
+        assert words_of(name) in line
+        defaults = {getattr(forecaster(), name) for forecaster in ALL_FORECASTERS}
+        if option.default == "the model's own":
+            assert len(defaults) > 1, name
+            assert line.rstrip(" │").endswith("Default: the model's own.")
+        else:
+            assert defaults == {getattr(TrainingConfig(), name)}, name
+    assert "Default: 32." in words_of("batch_size")
+    assert "Default: all columns." in words_of("targets")
 
 
 def test_version_and_bare_call():
@@ -240,20 +316,3 @@ def test_installed_script_reports_an_error_without_traceback(folder):
         [script, "fit", "none.csv", "--horizon", "8"], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: none.csv does not exist\n")
-
-
-@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
-def test_tables_survive_a_round_trip(tmp_path, y, ending):
-    path = tmp_path / f"table.{ending}"
-    write_table(y, path)
-    pd.testing.assert_frame_equal(read_table(path), y, check_freq=False, check_index_type=False)
-
-
-def test_parquet_may_have_its_time_in_the_first_column(tmp_path, y):
-    y.reset_index().to_parquet(tmp_path / "flat.parquet", index=False)
-    pd.testing.assert_frame_equal(read_table(tmp_path / "flat.parquet"), y, check_freq=False)
-
-
-def test_encoding_is_honoured(tmp_path):
-    (tmp_path / "latin.csv").write_bytes("date,grün\n2024-01-01,1\n2024-01-02,2\n".encode("latin-1"))
-    assert list(read_table(tmp_path / "latin.csv", encoding="latin-1").columns) == ["grün"]

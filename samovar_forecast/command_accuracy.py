@@ -1,0 +1,137 @@
+"""What the commands say about accuracy: which rows to test on, the table, the picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from samovar_forecast.accuracy import Evaluation
+    from samovar_forecast.forecaster import Forecaster
+
+Evaluations = Mapping[Hashable, "Evaluation"]  # by series; a lone one has the name None
+
+
+def first_test_row(n_rows: int, fraction: float, horizon: int = 1, name: str = "y") -> int:
+    """The number of the first of the newest rows, which hold a horizon at least."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"--test-fraction must be between 0 and 1, got {fraction}")
+    n_test = int(fraction * n_rows)
+    if n_test < horizon:
+        raise ValueError(
+            f"{name} is too short: the newest {fraction:g} of its {n_rows} rows is {n_test}, less than the horizon of "
+            f"{horizon} to test on; give more rows, or a larger --test-fraction"
+        )
+    return n_rows - n_test
+
+
+def first_unseen_row(
+    forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
+) -> int:
+    """The first row to test a trained forecaster on: behind its training data and behind one full context."""
+    from samovar_forecast.accuracy import season_length
+
+    if key is not None and not forecaster.is_panel_:
+        raise ValueError("the model was trained on a lone series; leave --series out")
+    if key not in forecaster.series_:
+        raise ValueError(f"{name} is no series that the model was trained on; those are {list(forecaster.series_)[:9]}")
+    newest = forecaster.series_[key].history.index[-1]
+    if type(newest) is not type(frame.index[0]):
+        raise ValueError(f"the model was trained up to {newest}, but the rows have labels such as {frame.index[0]}")
+    unseen = int(frame.index.searchsorted(newest, side="right"))
+    first = max(unseen, forecaster.context_length_, season_length(forecaster.frequency_) + 1)
+    if first >= len(frame):
+        raise ValueError(
+            f"there is nothing to test on: the model was trained up to {newest}, which leaves {len(frame) - unseen} "
+            f"new rows of {name}; give newer rows, or leave --model-file out to train on the first part"
+        )
+    if fraction is None:
+        return first
+    start = first_test_row(len(frame), fraction, forecaster.horizon, name)
+    if start < first:
+        raise ValueError(
+            f"--test-fraction {fraction} reaches rows that the model was trained on or needs as context; "
+            f"at most {(len(frame) - first) / len(frame):.2g} is possible, the rows from {frame.index[first]} on"
+        )
+    return start
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a kind of picture that cannot be written before any work is done."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise ValueError(f"--plot {path} must end in one of {known}")
+
+
+def print_json(evaluations: Evaluations) -> None:
+    """Print the errors as JSON, those of many series by their name and column."""
+    written = [evaluation.to_dict() for evaluation in evaluations.values()]
+    result = written[0]
+    if None not in evaluations:
+        mean = joint_table(evaluations).iloc[-1]
+        result = result | {
+            "cutoffs": sum(one["cutoffs"] for one in written),
+            "mean": {
+                name: {measure: None if value != value else float(value) for measure, value in mean[name].items()}
+                for name in mean.index.unique(0)
+            },
+            "series": {_text(key): one["series"] for key, one in zip(evaluations, written, strict=True)},
+        }
+    typer.echo(json.dumps(result, indent=2))
+
+
+def joint_table(evaluations: Evaluations) -> pd.DataFrame:
+    """The errors of all series and columns, and their mean."""
+    import pandas as pd
+
+    if None in evaluations:
+        return evaluations[None].table
+    tables = []
+    for key, evaluation in evaluations.items():
+        table = evaluation.table.iloc[:-1]
+        names = [_text(key)] if len(table) == 1 else [f"{_text(key)} {column}" for column in table.index]
+        tables.append(table.set_axis(names, axis=0))
+    table = pd.concat(tables)
+    return pd.concat([table, table.mean(skipna=False).to_frame("mean").T])
+
+
+def print_table(evaluations: Evaluations) -> None:
+    """Print the errors as a table."""
+    from rich.table import Table
+
+    one, errors = next(iter(evaluations.values())), joint_table(evaluations)
+    n_forecasts = sum(evaluation.backtest.sizes["cutoff"] for evaluation in evaluations.values())
+    table = Table(
+        title=f"{n_forecasts:,} forecasts of {one.backtest.sizes['step']} steps; "
+        f"seasonal naive repeats {one.season} rows",
+        title_justify="left",
+    )
+    table.add_column("series")
+    columns = errors.columns
+    for forecast, measure in zip(columns.get_level_values(0), columns.get_level_values(1), strict=True):
+        group = forecast.removesuffix("Forecaster") if measure == "MSE" else ""
+        table.add_column(f"{group}\n{measure}", justify="right")
+    for number, (series, row) in enumerate(errors.iterrows()):
+        table.add_row(str(series), *(f"{value:.4g}" for value in row), end_section=number == len(errors) - 2)
+    Console().print(table)
+
+
+def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
+    """Write the picture of a backtest."""
+    from samovar_forecast.plots import plot_forecasts
+
+    plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
+    typer.echo(f"saved {path}", err=True)
+
+
+def _text(key: Any) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)

@@ -1,0 +1,131 @@
+"""What the commands read and write, checked; errors call the files by their names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from samovar_forecast.forecaster import Forecaster
+    from samovar_forecast.panel import Panel
+
+# pandas and torch are imported where they are needed: --help and a wrong option answer at once.
+
+
+def read_series(path: Path, encoding: str, names: Sequence[str] = (), forecaster: Forecaster | None = None) -> Panel:
+    """The series of a file, where `names` are the columns that tell them apart.
+
+    Names are text, but for those that a fitted forecaster knows as something else, such as a number.
+    """
+    from samovar_forecast.panel import read_panel
+    from samovar_forecast.tables import read_table
+
+    table = read_table(path, encoding, names)
+    if names:
+        table.index = _as_known(table.index, forecaster)
+    elif table.index.has_duplicates:
+        raise ValueError(
+            f"{path} has {table.index[table.index.duplicated()][0]} more than once; if it holds many series, name the "
+            "columns that tell them apart: --series"
+        )
+    return read_panel(table, str(path), missing=True)
+
+
+def read_training(path: Path, encoding: str, names: Sequence[str]) -> Panel:
+    """The series of a file to train on, in which no column may be empty."""
+    panel = read_series(path, encoding, names)
+    for column in panel.columns:
+        if all(frame[column].isna().all() for frame in panel.frames.values()):
+            raise ValueError(f"{path} column {column!r} has no value in any row; fill or drop it")
+    return panel
+
+
+def read_known(
+    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+) -> Panel | None:
+    """The known covariates of a file."""
+    return None if path is None else read_series(path, encoding, names, forecaster)
+
+
+def read_static(
+    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+) -> pd.DataFrame | None:
+    """The covariates of a file that are constant in time: a row for each series, first its names."""
+    from samovar_forecast.tables import read_names_table
+
+    if path is None:
+        return None
+    if not names:
+        raise ValueError("--static tells many series apart; give --series too, the columns that name them")
+    table = read_names_table(path, len(names), encoding)
+    table.index = _as_known(table.index, forecaster)
+    return table
+
+
+def in_one(panel: Panel | None) -> Any:
+    """The frame of a lone series, or all of them below one another, as a forecaster takes them."""
+    return None if panel is None else panel.layout.assemble(panel.frames)
+
+
+def names_of_training(forecaster: Forecaster, model_file: Path) -> list[str]:
+    """The columns that told the series of the training data apart; none where there was one."""
+    names = forecaster.layout_.names
+    if forecaster.is_panel_ and not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{model_file} was trained on many series; give --series, the columns that name them")
+    return [str(name) for name in names]
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that cannot be written before any work is done."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder of {path} does not exist")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+
+
+def write_forecast(forecast: Any, path: Path | None) -> None:
+    """Write a forecast of one series or of many as a table, or print it as CSV."""
+    import pandas as pd
+
+    from samovar_forecast.tables import write_table
+
+    if isinstance(forecast, Mapping):
+        forecast = pd.concat(forecast)
+    table = pd.DataFrame(forecast)
+    if isinstance(table.columns, pd.MultiIndex):  # (series, level or bound)
+        table.columns = pd.Index([f"{series} {level}" for series, level in table.columns])
+    if isinstance(table.index, pd.MultiIndex):
+        table.index = table.index.set_names(_level_names(table.index))
+    if path is None:
+        table.to_csv(sys.stdout)
+        return
+    write_table(table, path)
+    typer.echo(f"saved {path}", err=True)
+
+
+def _level_names(index: pd.MultiIndex) -> list[str]:
+    """Names for all levels, so that the table can be read again."""
+    n_names = index.nlevels - 1
+    spare = ["series"] if n_names == 1 else [f"series {number}" for number in range(1, n_names + 1)]
+    return [str(given or other) for given, other in zip(index.names, [*spare, "time"], strict=True)]
+
+
+def _as_known(index: pd.Index, forecaster: Forecaster | None) -> pd.Index:
+    """The names of series, read as text, in the type in which a forecaster knows them."""
+    import pandas as pd
+
+    if forecaster is None or not forecaster.is_panel_:
+        return index
+    parts = [key if isinstance(key, tuple) else (key,) for key in forecaster.series_]
+    for level, known in enumerate(zip(*parts, strict=True)):
+        by_text = {str(name): name for name in known}
+        names = index.levels[level] if isinstance(index, pd.MultiIndex) else index
+        typed = [by_text.get(name, name) for name in names]
+        index = index.set_levels(typed, level=level) if isinstance(index, pd.MultiIndex) else pd.Index(typed)
+    return index

@@ -1,0 +1,159 @@
+"""The options of the command line; those of hyperparameters have the words of their one declaration."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from samovar_forecast.training.config import TrainingConfig
+
+_FORECASTER, _DATA, _TRAINING = "Forecaster", "Data", "Training"  # the groups in --help
+_DECLARED = TrainingConfig()
+_CONFIG_DOC = inspect.cleandoc(TrainingConfig.__doc__ or "")
+
+
+def split_names(listed: str | None) -> list[str]:
+    """The names of a list that is written as a,b."""
+    return [] if listed is None else [name.strip() for name in listed.split(",")]
+
+
+def split_levels(listed: str) -> tuple[float, ...]:
+    """The quantiles of a list that is written as 0.1,0.9."""
+    try:
+        levels = tuple(float(level) for level in listed.split(","))
+    except ValueError as error:
+        raise ValueError(f"--quantiles must be numbers such as 0.1,0.5,0.9, got {listed!r}") from error
+    if len(set(levels)) < len(levels):
+        raise ValueError(f"--quantiles must name every level once, got {listed!r}")
+    return levels
+
+
+def _calendar(listed: str) -> list[str] | str | None:
+    return {"auto": "auto", "none": None}.get(listed, split_names(listed))
+
+
+class _Hyperparameter(NamedTuple):
+    """How a hyperparameter is written on the command line; `default` describes one that is no declared value."""
+
+    kind: type
+    group: str
+    default: str | None = None
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+
+
+_MODELS_OWN = "the model's own"
+HYPERPARAMETERS = {
+    "horizon": _Hyperparameter(int, _FORECASTER, default="that of a model file, else it must be given"),
+    "context_length": _Hyperparameter(int, _FORECASTER),
+    "quantiles": _Hyperparameter(str, _FORECASTER, metavar="0.1,0.5,0.9", parse=split_levels),
+    "targets": _Hyperparameter(str, _DATA, metavar="a,b", parse=split_names),
+    "calendar": _Hyperparameter(str, _DATA, default=_MODELS_OWN, metavar="hour,month|auto|none", parse=_calendar),
+    "scaler": _Hyperparameter(str, _DATA, metavar="standard|robust|none"),
+    "log1p": _Hyperparameter(bool, _DATA),
+    "loss": _Hyperparameter(str, _TRAINING, default=_MODELS_OWN, metavar="mse|mae|huber"),
+    "learning_rate": _Hyperparameter(float, _TRAINING, default=_MODELS_OWN),
+    "batch_size": _Hyperparameter(int, _TRAINING),
+    "max_epochs": _Hyperparameter(int, _TRAINING, default=_MODELS_OWN),
+    "max_steps": _Hyperparameter(int, _TRAINING),
+    "patience": _Hyperparameter(int, _TRAINING, default=_MODELS_OWN),
+    "validation_fraction": _Hyperparameter(float, _TRAINING),
+    "sharpness_rho": _Hyperparameter(float, _TRAINING, default=_MODELS_OWN),
+    "sampling": _Hyperparameter(str, _TRAINING, metavar="windows|series"),
+    "random_state": _Hyperparameter(int, _TRAINING),
+    "device": _Hyperparameter(str, _TRAINING),
+}
+
+Data = Annotated[Path, typer.Argument(help="CSV or Parquet file; first column: dates or whole numbers.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Kind, by its name without 'Forecaster': samovar, lintrans, ... Default: samovar.",
+        rich_help_panel=_FORECASTER,
+    ),
+]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        metavar="a,b",
+        help="Columns of a long table that tell its series apart; the first other column is the time.",
+        rich_help_panel=_DATA,
+    ),
+]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of covariates that are also known in the future, with the same first columns.",
+        rich_help_panel=_DATA,
+    ),
+]
+Static = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of covariates that are constant in time: the names of the series, then numbers.",
+        rich_help_panel=_DATA,
+    ),
+]
+Encoding = Annotated[str, typer.Option(help="Encoding of the CSV files.", rich_help_panel=_DATA)]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="model",
+        help="Model file to go on from: its weights, and its hyperparameters where no option says otherwise.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Freeze = Annotated[
+    str | None,
+    typer.Option(
+        metavar="a,b", help="Modules of the network that keep their weights, e.g. tokens.", rich_help_panel=_TRAINING
+    ),
+]
+
+
+def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each hyperparameter; those that were given come as its `settings`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name))
+        for name in HYPERPARAMETERS
+    ]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in HYPERPARAMETERS}
+        settings = {
+            name: (HYPERPARAMETERS[name].parse or HYPERPARAMETERS[name].kind)(value)
+            for name, value in given.items()
+            if value is not None
+        }
+        command(**arguments, **settings)
+
+    run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return run
+
+
+def _annotation(name: str) -> Any:
+    kind, group, _, metavar, _ = HYPERPARAMETERS[name]
+    flag = f"--{name.replace('_', '-')}"
+    option = typer.Option(flag, help=words_of(name), metavar=metavar, rich_help_panel=group, show_default=False)
+    return Annotated[kind | None, option]
+
+
+def words_of(name: str) -> str:
+    """What the declaration of a hyperparameter says, in terms of the command line, where nobody can write None."""
+    found = re.search(rf"^{name} : .*\n((?:    .*\n?)+)", _CONFIG_DOC, re.MULTILINE)
+    assert found is not None, name
+    text, declared = " ".join(found.group(1).split()), getattr(_DECLARED, name)
+    text = re.sub(r"(?<!`)`(\w+)`", lambda other: f"--{other.group(1).replace('_', '-')}", text).replace("``", "")
+    default = HYPERPARAMETERS[name].default or ("" if declared is False else declared)
+    if default is None:
+        return text.replace("None: ", "Default: ")
+    return re.sub(r" None: [^.]*\.", "", text) + f" Default: {default}." * bool(default)
