@@ -6,20 +6,24 @@ Together with `network_module` it is the bond with darts: whatever touches its i
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from darts import TimeSeries
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.torch import random_method
 from darts.utils.ts_utils import get_single_series
+from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
+from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.calendar_features import choose_calendar
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
@@ -29,6 +33,9 @@ class DartsModel(MixedCovariatesTorchModel):
     """Base of the darts models: past, future and static covariates, likelihoods and the networks' own defaults.
 
     A public class inherits from this one and from a network's configuration, and names the network.
+
+    Series and past covariates may have gaps (NaN): forecasts are finite all the same, and no loss counts them. The
+    quantiles of `QuantileRegression` never cross.
 
     Parameters
     ----------
@@ -51,7 +58,9 @@ class DartsModel(MixedCovariatesTorchModel):
     Raises
     ------
     ValueError
-        If a name in `kwargs` is no hyperparameter; from `fit`, if a value is out of range.
+        If a name in `kwargs` is no hyperparameter; from `fit`, if a value is out of range; from `fit` and forecasts, if
+        a series holds infinite values, a future or static covariate has gaps, or a target has and
+        `use_reversible_instance_norm` is on.
     """
 
     network_class: ClassVar[type[ForecastNetwork]]
@@ -128,6 +137,38 @@ class DartsModel(MixedCovariatesTorchModel):
             sharpness_rho=self.sharpness_rho,
             sharpness_adaptive=self.sharpness_adaptive,
             **self.pl_module_params,
+        )
+
+    def _build_train_dataset(
+        self, series: Sequence[TimeSeries], past_covariates: Any, future_covariates: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        spans = [(0, len(one) - 1) for one in series]
+        self._checks().check(series, past_covariates, future_covariates, spans)
+        if self.likelihood is None:
+            check_gaps_cost_nothing(series, self.pl_module_params.get("loss_fn") or torch.nn.MSELoss())
+        return super()._build_train_dataset(series, past_covariates, future_covariates, *args, **kwargs)
+
+    def _build_inference_dataset(
+        self,
+        n: int,
+        series: Sequence[TimeSeries],
+        past_covariates: Any,
+        future_covariates: Any,
+        stride: int = 0,
+        bounds: NDArray[np.int64] | None = None,
+    ) -> Any:
+        # Only what the forecasts read, so that a loop of forecasts does not go over all of the past each time.
+        cutoffs = [(len(one), len(one)) for one in series] if bounds is None else bounds
+        beyond = max(n, self.output_chunk_length) + self.output_chunk_shift - 1
+        spans = [(max(0, int(first) - self.input_chunk_length), int(last) + beyond) for first, last in cutoffs]
+        self._checks().check(series, past_covariates, future_covariates, spans)
+        return super()._build_inference_dataset(n, series, past_covariates, future_covariates, stride, bounds)
+
+    def _checks(self) -> SeriesChecks:
+        return SeriesChecks(
+            window_norm=bool(self.pl_module_params.get("use_reversible_instance_norm")),
+            logarithmic=[] if self.model is None else self.model.scaler.logarithmic.tolist(),
+            static=self.uses_static_covariates,
         )
 
     def _setup_for_fit_from_dataset(self, series: Any, *args: Any, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from darts.utils.likelihood_models.torch import QuantileRegression
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
@@ -24,8 +25,9 @@ def from_core(core: Forecaster) -> DartsModel:
 
     A fitted forecaster brings its scaler along, so the darts model takes series in the units of the data. In
     darts the `targets` are the series, in that order, the other columns of `y` the past covariates, in the order
-    of the frame, and the columns of `X` the future covariates. darts has its own validation series, scaling of
-    unfitted models and logging in place of `validation_fraction`, `scaler` and `logger`.
+    of the frame, and the columns of `X` the future covariates. `quantiles` become `QuantileRegression`. darts has its
+    own validation series, scaling of unfitted models and logging in place of `validation_fraction`, `scaler`, `log1p`
+    and `logger`, and nothing in place of `sampling`.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ def from_core(core: Forecaster) -> DartsModel:
     Raises
     ------
     ValueError
-        If a hyperparameter is out of range, or an unfitted `core` has no `context_length`.
+        If a hyperparameter is out of range, an unfitted `core` has no `context_length`, or a fitted one learned from a
+        panel, whose series have a scaler each.
     TypeError
         If there is no darts model of its network.
 
@@ -56,6 +59,11 @@ def from_core(core: Forecaster) -> DartsModel:
         known = [model.__name__ for model in ALL_MODELS]
         raise TypeError(f"{type(core).__name__} has no darts model; there are {known}")
     fitted = hasattr(core, "network_")
+    if fitted and not hasattr(core, "scaler_"):
+        raise ValueError(
+            f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
+            f"series: make the darts model of an unfitted {type(core).__name__} and fit that on a list of series"
+        )
     context_length = core.context_length_ if fitted else core.context_length
     if context_length is None:
         raise ValueError(
@@ -71,6 +79,7 @@ def from_core(core: Forecaster) -> DartsModel:
         lr_scheduler_cls=Schedule,
         lr_scheduler_kwargs={"kind": core.schedule, "interval": "step"},
         loss_fn=_LOSSES[core.loss](),
+        likelihood=None if core.quantiles is None else QuantileRegression(list(core.quantiles)),
         random_state=core.random_state,
         pl_trainer_kwargs=_trainer_arguments(core),
         **{
@@ -107,8 +116,7 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
 
 
 def _scaler_state(name: str, scaler: Scaler | None, n_unscaled: int = 0) -> dict[str, Tensor]:
-    center, scale = torch.zeros(n_unscaled), torch.ones(n_unscaled)
+    state = {"center": torch.zeros(n_unscaled), "scale": torch.ones(n_unscaled), "logarithmic": torch.zeros(n_unscaled)}
     if scaler is not None:
-        center = torch.cat([torch.from_numpy(scaler.center), center])
-        scale = torch.cat([torch.from_numpy(scaler.scale), scale])
-    return {f"{name}.center": center, f"{name}.scale": scale}
+        state = {part: torch.cat([torch.from_numpy(getattr(scaler, part)), state[part]]) for part in state}
+    return {f"{name}.{part}": values for part, values in state.items()}

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput, TorchTrainingBatch
 from darts.utils.likelihood_models.base import LikelihoodType
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
-from samovar_darts.affine_scaler import AffineScaler
+from samovar_darts.observed_targets import hide_missing, is_observed, judge
 from samovar_darts.schedule import Schedule
+from samovar_darts.series_scaler import SeriesScaler
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
+from samovar_forecast.training.losses import MeanOverObserved, ascending
 from samovar_forecast.training.sharpness import SharpnessAware
 
 _REAL_VALUED = {
@@ -35,6 +37,11 @@ _REAL_VALUED = {
 
 class NetworkModule(PLForecastingModule):
     """The module behind every model: a network with its covariates, and a scaler that is the identity at first.
+
+    The past may hold NaN, which the network takes as not observed, and so may targets: losses, likelihoods and the
+    logged ``val_loss`` are means over observed targets. A window without one contributes nothing. Metrics
+    (`torch_metrics`) see the steps at which all components were observed. Quantiles are forecast, and validated, in
+    ascending order.
 
     Parameters
     ----------
@@ -66,7 +73,8 @@ class NetworkModule(PLForecastingModule):
 
         n_targets, n_known = shape("past_target")[1], shape("historic_future_covariates")[1]
         n_series = shape("past_covariates")[1] + n_targets
-        distribution = self.likelihood is not None and self.likelihood.type is not LikelihoodType.Quantile
+        self._forecasts_quantiles = self.likelihood is not None and self.likelihood.type is LikelihoodType.Quantile
+        distribution = self.likelihood is not None and not self._forecasts_quantiles
         self.network = build_network(
             network_class,
             n_series,
@@ -80,10 +88,18 @@ class NetworkModule(PLForecastingModule):
             n_static=math.prod(shape("static_covariates")),
         )
         _use_monte_carlo_dropout(self.network)
-        self.scaler, self.known_scaler = AffineScaler(n_series), AffineScaler(n_known)
+        self.scaler, self.known_scaler = SeriesScaler(n_series), SeriesScaler(n_known)
+        self.val_loss = MeanOverObserved()
+
+    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        output = self._forecast(x_in)
+        if self.rin is None or x_in.stage is ModuleStage.TRAIN:
+            return output
+        # A learned scale below zero in darts' normalisation of windows turns the order of the quantiles round.
+        return output.replace(prediction=self._ordered(output.prediction))
 
     @io_processor  # type: ignore[untyped-decorator]
-    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+    def _forecast(self, x_in: PLModuleInput) -> PLModuleOutput:
         past, precision = x_in.past_target, x_in.past_target.dtype
         if x_in.past_covariates is not None:
             past = torch.cat([x_in.past_covariates, past], dim=2)
@@ -94,36 +110,78 @@ class NetworkModule(PLForecastingModule):
             None if x_in.static_covariates is None else x_in.static_covariates.flatten(1).to(self.dtype),
         )
         if x_in.stage is not ModuleStage.TRAIN:
-            return PLModuleOutput(self.scaler.inverse(self.network(past, covariates).to(precision)))
+            scaled = self._ordered(self.network(past, covariates)).to(precision)
+            return JudgedOutput(self.scaler.inverse(scaled), scaled=scaled)
+        # While training, every output learns its own quantile, as in the core: unordered.
         forecast, own_forecast, own_target = self.network.training_forecast(past, covariates)
-        prediction = self.scaler.inverse(forecast.to(precision))
-        return TrainingOutput(prediction, own_forecast=own_forecast, own_target=own_target)
+        scaled = forecast.to(precision)
+        return JudgedOutput(self.scaler.inverse(scaled), None, scaled, own_forecast, own_target)
 
     def _known(self, known: Tensor | None) -> Tensor | None:
         return None if known is None else self.known_scaler(known).to(self.dtype)
 
+    def _ordered(self, forecast: Tensor) -> Tensor:
+        return ascending(forecast) if self._forecasts_quantiles else forecast
+
     def _compute_loss(
         self,
-        output: PLModuleOutput,
+        output: JudgedOutput,
         target: Tensor,
         criterion: Callable[[Tensor, Tensor], Tensor],
         sample_weight: Tensor | None,
     ) -> Tensor:
-        if self.likelihood is None:  # where the core's scaler came along, the loss is the core's: on the scaled series
-            scaled = self.scaler(output.prediction.squeeze(-1)).unsqueeze(-1)
-            output, target = output.replace(prediction=scaled), self.scaler(target)
-        loss = super()._compute_loss(output, target, criterion, sample_weight)
-        if not isinstance(output, TrainingOutput) or output.own_forecast is None or output.own_target is None:
+        prediction, unit_target = output.prediction, target
+        # Where the core's scaler came along, the loss is the core's: on the scaled series, whose quantiles are the
+        # scaled quantiles. Distributions live on the scale of the data.
+        if self.rin is None and (self.likelihood is None or self._forecasts_quantiles):
+            prediction, unit_target = output.scaled, self.scaler(target)
+        loss = self._loss_over_observed(prediction, unit_target, criterion, sample_weight)
+        if output.own_forecast is None or output.own_target is None:
             return loss
         if self.output_chunk_shift:  # then the own objective is another forecast than the one asked for
             return loss
         forecast = output.own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
-        target = output.own_target.flatten(1, -2)
+        unseen = target.isnan().all(2, keepdim=True).all(1, keepdim=True)
+        own_target = output.own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
         weight = None if sample_weight is None else sample_weight.mean(1, keepdim=True)
         if self.likelihood is None or _judges_normalised(self.likelihood):
-            return loss + super()._compute_loss(PLModuleOutput(forecast), target, criterion, weight)
-        errors = F.mse_loss(forecast[..., self.network.point_output], target, reduction="none")
-        return loss + (errors if weight is None else errors * weight).mean()
+            return loss + self._loss_over_observed(forecast, own_target, criterion, weight)
+        point = self.network.point_output
+        pair = hide_missing(forecast[..., point : point + 1], own_target, weight, None)
+        return loss + judge(nn.MSELoss(), pair, weight is not None)
+
+    def _loss_over_observed(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        sample_weight: Tensor | None,
+    ) -> Tensor:
+        pair = hide_missing(prediction, target, sample_weight, self.likelihood)
+        if self.likelihood is None:
+            return judge(criterion, pair, sample_weight is not None)
+        joint = self.likelihood.type is LikelihoodType.Dirichlet  # then one likelihood for all components
+        weight = pair.weight.mean(-1) if joint else pair.weight
+        return super()._compute_loss(PLModuleOutput(pair.prediction), pair.target, criterion, weight)
+
+    def validation_step(self, val_batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch; what is logged is the mean over the observed targets of all batches."""
+        output = self(val_batch.to_module_input(stage=ModuleStage.VALIDATE))
+        target = val_batch.future_target
+        loss = self._compute_loss(output, target, self.val_criterion, val_batch.sample_weight)
+        count = is_observed(target, self.likelihood).sum()
+        self.val_loss.update(loss * count, count)
+        self.log("val_loss", self.val_loss, prog_bar=True, batch_size=len(target))
+        self._update_metrics(output, target, self.val_metrics)
+        return loss
+
+    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: MetricCollection) -> None:
+        if not len(metrics):
+            return
+        complete = ~target.isnan().any(-1)  # (batch, horizon)
+        prediction, target = output.prediction[complete].unsqueeze(0), target[complete].unsqueeze(0)
+        if target.numel():
+            super()._update_metrics(output.replace(prediction=prediction), target, metrics)
 
     def loss_of(self, batch: TorchTrainingBatch) -> Tensor:
         """The training loss of a batch, with gradients; nothing is logged."""
@@ -143,9 +201,13 @@ class NetworkModule(PLForecastingModule):
 
 
 @dataclass(slots=True)
-class TrainingOutput(PLModuleOutput):
-    """A forecast with the pair of the network's own objective; see `TrainingForecast`."""
+class JudgedOutput(PLModuleOutput):
+    """A forecast, the same on the scale of the network, and the pair of the network's own objective.
 
+    See `TrainingForecast`.
+    """
+
+    scaled: Tensor | None = None
     own_forecast: Tensor | None = None
     own_target: Tensor | None = None
 

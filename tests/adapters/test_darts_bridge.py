@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
+from darts.utils.likelihood_models.torch import QuantileRegression
 
 from samovar_darts.bridge import from_core
 from samovar_darts.models import ALL_MODELS
@@ -13,34 +14,58 @@ from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
 from tests.conftest import suited
 
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 CASES = {
-    "all columns": (None, False),
-    "some targets": (["s2", "s0"], False),
-    "known covariates": (None, True),
-    "everything": (["s1"], True),
+    "all columns": (None, False, {}),
+    "some targets": (["s2", "s0"], False, {}),
+    "known covariates": (None, True, {}),
+    "gaps": (["s2", "s0"], True, {}),
+    "logarithms": (["s2", "s0"], False, {"log1p": True, "scaler": "robust"}),
+    "everything": (["s1"], True, {"log1p": True}),
 }
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.replace(" ", "-"))
 def case(request, y, tiny, forecaster_class):
     """A fitted core forecaster, the darts model made of it, and the data in both languages."""
-    targets, with_known = CASES[request.param]
+    targets, with_known, settings = CASES[request.param]
+    if request.param == "gaps":
+        y = with_gaps(y)
     X = None
     if with_known:
         index = pd.date_range(y.index[0], periods=len(y) + 16, freq="h")
         X = pd.DataFrame({"hour": index.hour, "week": index.dayofweek + 1e3}, index=index, dtype=float)
-    core = forecaster_class(**tiny, targets=targets).fit(y, None if X is None else X.loc[y.index])
+    core = forecaster_class(**tiny, targets=targets, **settings).fit(y, None if X is None else X.loc[y.index])
+    return core, core.to_darts(), X, series_of(core, y, X)
+
+
+def with_gaps(y):
+    """A tenth of the values missing, and all but four of the newest context of one series."""
+    y = y.mask(np.random.default_rng(0).uniform(size=y.shape) < 0.1)
+    y.iloc[-20:, 0] = np.nan
+    return y
+
+
+def series_of(core, y, X=None):
+    """The frames of a core forecaster as darts takes them."""
     series = {"series": TimeSeries.from_dataframe(y[core.targets_])}
-    if targets is not None:
-        past = [column for column in y.columns if column not in targets]
+    past = [column for column in y.columns if column not in core.targets_]
+    if past:
         series["past_covariates"] = TimeSeries.from_dataframe(y[past])
     if X is not None:
         series["future_covariates"] = TimeSeries.from_dataframe(X)
-    return core, core.to_darts(), X, series
+    return series
 
 
 def scaled_error(core, ours, theirs):
-    return np.abs((np.asarray(ours) - np.asarray(theirs)) / core.scaler_.scale[-len(core.targets_) :]).max()
+    """How far two forecasts are apart on the scale of the network."""
+    n_targets = len(core.targets_)
+    scaled = []
+    for forecast in (np.asarray(ours), np.asarray(theirs)):
+        whole = np.zeros((*forecast.shape[:-1], len(core.columns_)))
+        whole[..., -n_targets:] = forecast
+        scaled.append(core.scaler_.transform(whole)[..., -n_targets:])
+    return np.abs(scaled[0] - scaled[1]).max()
 
 
 def test_the_same_forecast(case):
@@ -73,6 +98,31 @@ def test_save_load_and_go_on(case, tmp_path):
     changed = [name for name, value in model.model.state_dict().items() if not torch.equal(value, before[name])]
     assert changed
     assert all(name.startswith("network.") for name in changed)
+
+
+@pytest.mark.parametrize("log1p", [False, True])
+def test_the_same_quantiles(y, tiny, forecaster_class, log1p):
+    y = with_gaps(y)
+    core = forecaster_class(**tiny, targets=["s2", "s0"], quantiles=QUANTILES, log1p=log1p).fit(y)
+    model, series = core.to_darts(), series_of(core, y)
+    assert model.likelihood == QuantileRegression(list(QUANTILES))
+    forecast = model.predict(8, **series, predict_likelihood_parameters=True)
+    assert list(forecast.components[:2]) == ["s2_q0.100", "s2_q0.300"]
+    by_target = forecast.values().reshape(8, 2, len(QUANTILES)).swapaxes(1, 2)
+    expected = core.predict_quantiles(QUANTILES).to_numpy().reshape(8, 2, len(QUANTILES)).swapaxes(1, 2)
+    assert scaled_error(core, by_target, expected) < 1e-5
+    assert scaled_error(core, by_target[:, 2], core.predict()) < 1e-5
+    assert (np.diff(by_target, axis=1) >= 0).all()
+    assert np.ptp(by_target, axis=1).min() > 0
+    model.fit(**series, epochs=1)
+    # on the scaled series, and the sum over the quantiles
+    assert float(model.trainer.callback_metrics["train_loss"]) < 50
+
+
+def test_a_panel_has_no_single_scaler(y, tiny):
+    core = SAMoVARForecaster(**tiny).fit({"first": y, "second": y[40:]})
+    with pytest.raises(ValueError, match="holds one scaler, and this SAMoVARForecaster learned from a panel"):
+        core.to_darts()
 
 
 def test_float32_series(y, tiny, forecaster_class):

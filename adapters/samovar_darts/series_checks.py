@@ -1,0 +1,114 @@
+"""What a model cannot take in its series, named by component and time before anything is trained or forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from numpy.typing import NDArray
+
+
+class SeriesChecks:
+    """Checks of the rows that a model reads: the past may have gaps (NaN), what is known in the future may not.
+
+    Parameters
+    ----------
+    window_norm : bool
+        Whether darts normalises the windows, which spreads a gap over all of its window.
+    logarithmic : sequence of bool
+        Which of the past covariates and targets, in this order, the scaler takes the logarithm of.
+    static : bool
+        Whether the model reads static covariates.
+    """
+
+    def __init__(self, window_norm: bool, logarithmic: Sequence[bool], static: bool) -> None:
+        self.window_norm, self.logarithmic, self.static = window_norm, list(logarithmic), static
+
+    def check(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        spans: Sequence[tuple[int, int]],
+    ) -> None:
+        """Check the rows of each span of positions in its series; the end counts and may lie behind the series.
+
+        Raises
+        ------
+        ValueError
+            If a value is infinite; if a future or static covariate is missing, or a target that darts is to
+            normalise; if a logarithm does not exist.
+        """
+        for number, (target, (first, last)) in enumerate(zip(series, spans, strict=True)):
+            start, end = (target.start_time() + position * target.freq for position in (first, last))
+            columns = len(self.logarithmic) - target.n_components
+            self._check_past(f"series[{number}]", target, start, end, self.logarithmic[columns:])
+            if self.window_norm:
+                _refuse(
+                    f"series[{number}]", target, start, end, np.isnan,
+                    "is missing, and use_reversible_instance_norm spreads that over the whole window: leave it off, "
+                    "since the network knows how to normalise what was observed",
+                )  # fmt: skip
+            if past_covariates is not None:
+                past = past_covariates[number]
+                self._check_past(f"past_covariates[{number}]", past, start, end, self.logarithmic[:columns])
+            if future_covariates is not None:
+                _refuse(
+                    f"future_covariates[{number}]", future_covariates[number], start, end, _not_finite,
+                    "is missing or infinite: fill it, what is known in the future has a value at every step",
+                )  # fmt: skip
+            if self.static and target.static_covariates is not None:
+                holes = ~np.isfinite(target.static_covariates_values(copy=False))
+                if holes.any():
+                    name = target.static_covariates.columns[holes.any(axis=0)][0]
+                    raise ValueError(f"static covariate {name!r} of series[{number}] is missing or infinite: fill it")
+
+    def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, logarithmic: list[bool]) -> None:
+        _refuse(name, values, start, end, np.isinf, "is infinite: replace it, by NaN if it was not observed")
+        if any(logarithmic):
+            chosen = np.array(logarithmic)[:, None]
+            _refuse(
+                name, values, start, end, lambda rows: (rows <= -1) & chosen,
+                "is not above -1, and the model takes log(1 + y) of it",
+            )  # fmt: skip
+
+
+def _not_finite(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    return ~np.isfinite(rows)
+
+
+def _refuse(
+    name: str,
+    series: TimeSeries,
+    start: Any,
+    end: Any,
+    wrong: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    reason: str,
+) -> None:
+    index = series.time_index
+    first, last = index.searchsorted(start, side="left"), index.searchsorted(end, side="right")
+    places = np.argwhere(wrong(series.all_values(copy=False)[first:last]))  # (time, component, sample)
+    if len(places):
+        row, column, _ = places[0]
+        raise ValueError(f"{name}: component {series.components[column]!r} at {index[first + row]} {reason}")
+
+
+def check_gaps_cost_nothing(series: Sequence[TimeSeries], criterion: Callable[[Any, Any], Any]) -> None:
+    """Check that a loss lets missing targets be left out.
+
+    Raises
+    ------
+    ValueError
+        If a series has gaps, and the loss can neither be taken element by element nor is 0 for equal values.
+    """
+    if hasattr(criterion, "reduction") or not any(np.isnan(one.all_values(copy=False)).any() for one in series):
+        return
+    ones = torch.ones(2, 2, 2)
+    if float(criterion(ones, ones)) != 0:
+        raise ValueError(
+            f"loss_fn {type(criterion).__name__} cannot leave out the missing values (NaN) of the series: it has no "
+            f"`reduction` to switch off, and is not 0 for a right forecast; fill the gaps or choose another loss"
+        )
