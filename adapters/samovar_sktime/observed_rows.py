@@ -8,7 +8,7 @@ import pandas as pd
 
 
 class ObservedRows:
-    """Series, and the known covariates beside them, in the parts in which they arrived.
+    """One series, and the known covariates beside it, in the parts in which they arrived.
 
     Adding a part copies none of the others; they are joined only where a forecast needs them.
 
@@ -23,12 +23,17 @@ class ObservedRows:
     --------
     >>> rows = ObservedRows(pd.DataFrame({"a": [0.0, 1.0, 2.0]}), None)
     >>> rows.replace_from(pd.DataFrame({"a": [20.0, 30.0]}, index=[2, 3]), None)
-    >>> rows.newest(3)[0]["a"].tolist()
-    [1.0, 20.0, 30.0]
+    >>> rows.newest(3)[0]["a"].tolist(), rows.count_from(1)
+    ([1.0, 20.0, 30.0], 3)
     """
 
     def __init__(self, y: pd.DataFrame, known: pd.DataFrame | None) -> None:
         self._parts = [(y, known)]
+
+    @property
+    def cutoff(self) -> pd.Index:
+        """The label of the newest row, as an index of one."""
+        return self._parts[-1][0].index[-1:]
 
     def replace_from(self, y: pd.DataFrame, known: pd.DataFrame | None) -> None:
         """Add rows; those seen before at the first label of `y` and behind it are dropped."""
@@ -38,6 +43,16 @@ class ObservedRows:
             if n_kept:
                 self._parts.append(_rows(part, 0, n_kept))
         self._parts.append((y, known))
+
+    def count_from(self, label: Any) -> int:
+        """How many rows there are from a label on."""
+        n_rows = 0
+        for part in reversed(self._parts):
+            position = int(part[0].index.searchsorted(label))
+            n_rows += len(part[0]) - position
+            if position:
+                break
+        return n_rows
 
     def newest(self, n_rows: int, before: Any = None) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """The `n_rows` newest rows, or as many as there are; only those in front of the label `before` if given."""
@@ -49,6 +64,8 @@ class ObservedRows:
             missing -= len(found[-1][0])
             if not missing:
                 break
+        if len(found) == 1:
+            return found[0]
         y, known = zip(*reversed(found), strict=True)
         return pd.concat(y), None if known[0] is None else pd.concat(known)
 

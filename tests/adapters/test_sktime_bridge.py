@@ -8,7 +8,8 @@ import pytest
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.split import ExpandingWindowSplitter
 
-from samovar_sktime import all_forecasters, from_core
+from samovar_forecast import SAMoVARForecaster
+from samovar_sktime import from_core
 from tests.adapters.test_sktime_forecasting import CLASSES, N_TRAIN, SETTINGS, assert_same_weights
 from tests.conftest import suited
 
@@ -28,7 +29,7 @@ def test_unfitted(sktime_class):
     forecaster = core.to_sktime()
     assert type(forecaster) is sktime_class
     assert forecaster.state == "new"
-    assert forecaster.get_params(deep=False) == core.get_params(deep=False)
+    assert forecaster.get_params(deep=False) == core.get_params(deep=False) | {"fine_tune_epochs": 0}
 
 
 def test_fit_keeps_the_weights(core, y):
@@ -74,8 +75,12 @@ def test_training_and_new_settings_leave_the_carried_weights(core, y):
     with pytest.raises(AssertionError):
         assert_same_weights(forecaster.forecaster_, core)
     assert_same_weights(forecaster.pretrained_forecaster_, core)
-    forecaster.set_params(horizon=2)
-    assert forecaster.state == "new"
+    forecaster.set_params(max_epochs=2)
+    assert forecaster.state == "pretrained"
+    assert_same_weights(forecaster.fit(y).forecaster_, core)
+    with pytest.raises(ValueError, match="horizon=2 does not fit"):
+        forecaster.set_params(horizon=2).fit(y)
+    assert forecaster.reset().state == "new"
     assert forecaster.fit(y).forecaster_.network_.horizon == 2
 
 
@@ -101,5 +106,20 @@ def test_class_without_a_twin(core):
         from_core(Custom())
 
 
-def test_no_class_claims_to_pretrain_on_panels():
-    assert all_forecasters({"capability:pretrain": True}) == []
+def test_a_panel_of_the_core_is_pretraining(y):
+    panel = {name: y.iloc[:60] * size for name, size in (("a", 1.0), ("b", 3.0))}
+    core = SAMoVARForecaster(**SETTINGS).fit(panel)
+    forecaster = core.to_sktime().fit(y.iloc[:50] * 2)
+    assert np.array_equal(forecaster.predict([1, 2]), core.predict(y.iloc[:50] * 2, horizon=2))
+    assert np.array_equal(forecaster.predict([0]).shape, (1, 3))
+
+
+def test_static_covariates_of_the_core_stay(y):
+    panel = {name: y.iloc[:60] * size for name, size in (("a", 1.0), ("b", 3.0))}
+    static = pd.DataFrame({"size": [1.0, 3.0]}, index=["a", "b"])
+    core = SAMoVARForecaster(**SETTINGS).fit(panel, static=static)
+    forecaster = core.to_sktime().fit(pd.concat(panel, names=["series"]))
+    assert np.array_equal(forecaster.predict([1]), np.concatenate(list(core.predict(horizon=1).values())))
+    assert np.isfinite(forecaster.predict([-1, 0])).all(axis=None)
+    with pytest.raises(ValueError, match=r"static lacks the series \['c'\]"):
+        core.to_sktime().fit(pd.concat({"c": y.iloc[:60]}, names=["series"]))

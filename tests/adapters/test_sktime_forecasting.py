@@ -11,7 +11,7 @@ from sktime.forecasting.base import ForecastingHorizon
 from sktime.registry import all_estimators
 
 from samovar_forecast.forecasters import ALL_FORECASTERS
-from samovar_sktime import SAMoVARForecaster, all_forecasters
+from samovar_sktime import SAMoVARForecaster, all_forecasters, from_core
 from tests.conftest import suited, waves
 
 CLASSES = [cls for _, cls in all_forecasters()]
@@ -46,7 +46,26 @@ def test_every_forecaster_has_an_sktime_class():
     assert {cls.core_class for cls in CLASSES} == set(ALL_FORECASTERS)
     for cls in CLASSES:
         assert cls.__name__ == cls.core_class.__name__
-        assert inspect.signature(cls) == inspect.signature(cls.core_class)
+        own = inspect.signature(cls).parameters
+        core = inspect.signature(cls.core_class).parameters
+        assert {name: own[name] for name in core} == dict(core)
+        assert set(own) - set(core) == {"fine_tune_epochs"}
+        assert "fine_tune_epochs : int, default 0\n" in inspect.cleandoc(cls.__doc__)
+
+
+CAPABILITIES = [
+    "multivariate", "exogenous", "pred_int", "pred_int:insample", "insample", "missing_values", "pretrain",
+    "random_state", "unequal_length", "update",
+]  # fmt: skip
+
+
+def test_every_class_has_every_capability():
+    """The tests that use a capability stand in the modules of this folder."""
+    for cls in CLASSES:
+        assert all(cls.get_class_tag(f"capability:{name}") for name in CAPABILITIES)
+        assert not cls.get_class_tag("requires-fh-in-fit")
+        assert {"pd-multiindex", "pd_multiindex_hier"} <= set(cls.get_class_tag("y_inner_mtype"))
+        assert cls.get_class_tag("X_inner_mtype") == cls.get_class_tag("y_inner_mtype")
 
 
 def test_registry_filters_like_that_of_sktime():
@@ -143,14 +162,20 @@ def test_in_sample_is_one_step_ahead_in_one_pass(fitted, y):
         np.testing.assert_allclose(forecast.loc[[y.index[row]]], expected, rtol=1e-5)
 
 
-def test_in_sample_context_repeats_the_first_row(fitted, y):
+def test_in_sample_context_in_front_of_the_first_row_is_not_observed(fitted, y):
+    """The first rows are forecast from what lies in front of them alone, the very first from nothing."""
     forecast = fitted.predict(fh=-np.arange(N_TRAIN))
     assert list(forecast.index) == list(y.index[:N_TRAIN])
-    for row in (0, 3):
-        context = pd.concat([y.iloc[[0]]] * (10 - row) + [y.iloc[:row]])
-        context.index = y.index[:10]
-        expected = fitted.forecaster_.predict(context, horizon=1)
-        np.testing.assert_allclose(forecast.iloc[[row]], expected, rtol=1e-5)
+    assert np.isfinite(forecast).all(axis=None)
+    core = fitted.forecaster_
+    for row in (1, 3):
+        context = y.iloc[:row].reindex(pd.date_range(end=y.index[row - 1], periods=10, freq="h"))
+        np.testing.assert_allclose(forecast.iloc[[row]], core.predict(context, horizon=1), rtol=1e-5)
+    other = y.iloc[:N_TRAIN].copy()
+    other.iloc[:2] *= 2
+    changed = from_core(core).fit(other).predict(fh=-np.arange(N_TRAIN))  # the same weights and scaling
+    np.testing.assert_allclose(changed.iloc[0], forecast.iloc[0], rtol=1e-6)
+    assert not np.allclose(changed.iloc[1], forecast.iloc[1], rtol=1e-3)
 
 
 def test_in_sample_uses_known_covariates(y, X):
@@ -169,18 +194,21 @@ def test_fh_in_front_of_the_first_row(fitted, y):
 
 
 def test_known_covariates_carry_information():
-    """The target follows a covariate that nothing in the past tells."""
+    """The target follows a covariate that nothing in the past tells; another covariate tells nothing."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"x": rng.normal(size=300)})
+    shuffled = pd.DataFrame({"x": rng.permutation(X["x"])})
     y = pd.DataFrame({"a": 3 * X["x"] + rng.normal(scale=0.1, size=300)})
     settings = SETTINGS | {"max_steps": 150, "max_epochs": 50, "learning_rate": 2e-2}
 
-    def error(use):
-        forecaster = SAMoVARForecaster(**settings).fit(y[:260], X[:260] if use else None)
-        forecast = forecaster.predict(fh=range(1, 41), X=X[260:] if use else None)
+    def error(known):
+        forecaster = SAMoVARForecaster(**settings).fit(y[:260], None if known is None else known[:260])
+        forecast = forecaster.predict(fh=range(1, 41), X=None if known is None else known[260:])
         return float(((forecast - y[260:]) ** 2).to_numpy().mean())
 
-    assert error(use=True) < 0.2 * error(use=False)
+    without = error(None)
+    assert error(X) < 0.2 * without
+    assert error(shuffled) > 0.8 * without
 
 
 def test_missing_known_rows_are_named(y, X):
@@ -202,9 +230,13 @@ def test_known_covariates_need_a_fit_with_them(fitted, X):
             fitted.predict(fh, X)
 
 
-def test_panel_fits_one_forecaster_per_series():
-    frames = [waves(40, 1, index=pd.RangeIndex(40), seed=seed) for seed in range(2)]
-    panel = pd.concat(frames, keys=["a", "b"], names=["series", "time"])
-    forecast = SAMoVARForecaster(**SETTINGS).fit(panel).predict([1, 2])
-    alone = SAMoVARForecaster(**SETTINGS).fit(frames[1]).predict([1, 2])
-    assert np.array_equal(forecast.loc["b"], alone)
+def test_a_fixed_seed_gives_the_same_forecasts(y):
+    forecasts = [SAMoVARForecaster(**SETTINGS).fit(y.iloc[:N_TRAIN]).predict([1, 5]) for _ in range(2)]
+    assert np.array_equal(*forecasts)
+    other = SAMoVARForecaster(**SETTINGS | {"random_state": 1}).fit(y.iloc[:N_TRAIN])
+    assert not np.array_equal(other.predict([1, 5]), forecasts[0])
+
+
+def test_labels_of_another_kind_than_the_index(fitted):
+    with pytest.raises(TypeError, match="the index of y is a DatetimeIndex"):
+        fitted.predict(ForecastingHorizon(pd.period_range("2024-01-06", periods=2, freq="h"), is_relative=False))
