@@ -269,82 +269,6 @@ def test_score_needs_covariates_of_the_scored_rows_only(trained_with_x, panel):
     )
 
 
-def test_update_of_some_series_and_of_new_ones(fitted, panel):
-    rows = waves(170, 2).iloc[160:]
-    new = waves(60, 2, seed=8).iloc[:40]
-    before = fitted.predict()
-    fitted.update({"long": rows, "new": new}, retrain=False)
-    assert list(fitted.series_) == ["long", "early", "short", "tiny", "new"]
-    after = fitted.predict()
-    for key in ("early", "short", "tiny"):
-        pd.testing.assert_frame_equal(after[key], before[key], rtol=1e-5)
-    pd.testing.assert_frame_equal(
-        after["long"], fitted.predict({"long": waves(170, 2)})["long"], rtol=1e-5, check_freq=False
-    )
-    pd.testing.assert_frame_equal(after["new"], fitted.predict(new), rtol=1e-5, check_freq=False)
-    # The scaling of the new series stays, as that of the others does.
-    later = waves(60, 2, seed=8).iloc[40:45] * 100
-    fitted.update({"new": later}, retrain=False)
-    np.testing.assert_allclose(fitted.series_["new"].scaler.center, new.mean())
-    pd.testing.assert_frame_equal(fitted.series_["new"].history.iloc[-5:], later, check_freq=False)
-
-
-def test_update_trains_on_windows_with_new_targets(fitted, panel):
-    rows = waves(170, 2).iloc[160:]
-    n_windows = copy.deepcopy(fitted).update({"long": rows}).training_summary_.n_windows
-    assert n_windows == 10
-    grown = waves(160, 2, seed=2).iloc[130:131]  # the 31st row of "short"
-    assert copy.deepcopy(fitted).update({"short": grown}).training_summary_.n_windows == 1
-    new = waves(40, 2, seed=8)
-    assert copy.deepcopy(fitted).update({"new": new}).training_summary_.n_windows == 40 - CONTEXT - HORIZON + 1
-    fitted.update({"long": rows, "short": grown, "new": new})
-    assert fitted.training_summary_.n_windows == 20
-
-
-def test_update_row_by_row_grows_a_short_series(fitted):
-    rows = waves(160, 2, seed=2).iloc[130:140]
-    at_once = copy.deepcopy(fitted).update({"short": rows}, retrain=False)
-    for row in range(10):
-        fitted.update({"short": rows.iloc[[row]]}, retrain=False)
-    assert_close(fitted.predict(), at_once.predict(), rtol=0)
-    assert len(fitted.series_["short"].history) == CONTEXT + HORIZON - 1
-
-
-@pytest.mark.parametrize("retrain", [True, False])
-def test_a_refused_update_changes_nothing(fitted, retrain):
-    rows, before = waves(170, 2).iloc[160:], fitted.predict()
-    later, missing = waves(170, 2, seed=1).iloc[125:130], pd.DataFrame(np.nan, rows.index, rows.columns)
-    for wrong, message in (
-        ({"early": later}, "y of series 'early' leaves a gap: it begins at"),
-        ({"early": waves(160, 2, seed=1).iloc[30:33]}, "y of series 'early' begins at .* so far back that 3 rows"),
-        ({"new": missing}, "y of series 'new' column 's0' has no value"),
-        ({"new": rows[["s0"]]}, r"lacks \['s1'\]"),
-        (rows, "y is a lone series, and the training data were a panel; name it"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            fitted.update({"long": rows} | wrong if isinstance(wrong, dict) else wrong, retrain=retrain)
-        assert list(fitted.series_) == ["long", "early", "short", "tiny"]
-    assert_close(fitted.predict(), before, rtol=0)
-
-
-def test_new_series_of_a_hierarchy_are_named_in_full(panel):
-    forecaster = SAMoVARForecaster(**ONE_STEP).fit(FORMS["three levels"](panel))
-    new = waves(40, 2, seed=8)
-    with pytest.raises(ValueError, match=r"y of series 'new' is new, and its name needs 2 parts: \('land', 'shop'\)"):
-        forecaster.update({"new": new}, retrain=False)
-    forecast = forecaster.update(pd.concat({("y", "new"): new}), retrain=False).predict()
-    assert forecast.index.names == ["land", "shop", "time"]
-    np.testing.assert_allclose(forecast.tail(HORIZON), forecaster.predict(new), rtol=1e-5)
-    assert forecast.index[-1][:2] == ("y", "new")
-
-
-def test_the_newest_row_can_be_replaced(fitted, panel):
-    replaced = panel["long"].iloc[-1:] + 1
-    for retrain in (False, True):
-        fitted.update({"long": replaced}, retrain=retrain)
-        np.testing.assert_array_equal(fitted.series_["long"].history.iloc[-1], replaced.iloc[0])
-
-
 @pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
 def test_quantiles_of_every_series(panel, quantiles):
     stacked = pd.concat(panel, names=["shop"])
@@ -381,95 +305,13 @@ def test_sampling_reaches_the_training(panel):
     assert not np.allclose(*forecasts, rtol=1e-6)
 
 
-def w(seed=0, **change):
-    return waves(60, 2, seed=seed, **change)
-
-
-def replaced(frame, row, column, value):
-    frame = frame.astype(object)
-    frame.iloc[row, column] = value
-    return frame.infer_objects()
-
-
-WRONG = {
-    "no series": ({}, ValueError, "y is empty: it holds no series"),
-    "no pandas": ({"a": w(), "b": w().to_numpy()}, TypeError, "series 'b' must be a pandas Series or DataFrame"),
-    "other columns": ({"a": w(), "b": w()[["s0"]]}, ValueError, r"series 'b' lacks \['s1'\]"),
-    "more columns": ({"a": w()[["s0"]], "b": w()}, ValueError, r"series 'b' has unknown \['s1'\]"),
-    "other step": ({"a": w(), "b": w(index=pd.date_range("2024", periods=60, freq="D"))}, ValueError,
-                   "series 'b' has a step of <Day>, y of series 'a' one of <Hour>"),
-    "two rows of another step": ({"a": w(), "b": w().iloc[[0, 2]]}, ValueError,
-                                 r"series 'b' has a step of <2 \* Hours>, y of series 'a' one of <Hour>"),
-    "other kind of index": ({"a": w(), "b": w().reset_index(drop=True)}, ValueError, "series 'b' has a step of 1"),
-    "integers, one row": ({"a": w(), "b": w().reset_index(drop=True)[:1]}, ValueError, "series 'b' has a step of 1"),
-    "dates among integers": ({"a": w().reset_index(drop=True), "b": w()[:1]}, ValueError, "series 'b' has a step of"),
-    "no rows": ({"a": w(), "b": w().iloc[:0]}, ValueError, "series 'b' is empty: 0 rows x 2 columns"),
-    "all missing": ({"a": w(), "b": w() * np.nan}, ValueError, "series 'b' column 's0' has no value in rows 2024-01"),
-    "a column missing": ({"a": w(), "b": w().assign(s1=np.nan)}, ValueError, "series 'b' column 's1' has no value"),
-    "infinite": ({"a": w(), "b": replaced(w(), 3, 1, np.inf)}, ValueError,
-                 "series 'b' column 's1' is inf at 2024-01-01 03:00:00"),
-    "unsorted": ({"a": w(), "b": w().iloc[[1, 0, 2]]}, ValueError, "series 'b' is not sorted by time"),
-    "twice": ({"a": w(), "b": w().iloc[[0, 1, 1]]}, ValueError, "series 'b' has the index label 2024-01-01 01"),
-    "a gap": ({"a": w(), "b": w().iloc[[0, 1, 2, 5, 6]]}, ValueError, "series 'b' has an irregular index: from 2024"),
-    "text": ({"a": w(), "b": w().assign(s1="x")}, TypeError, "series 'b' column 's1' has dtype"),
-    "no time": ({"a": w(), "b": w().set_axis(list("abc") * 20)}, TypeError, "series 'b' has an index of type"),
-    "nameless rows": (pd.concat({"a": w(), None: w()}), ValueError, "y has a row without the name of its series: row"),
-    "one level": (w().set_axis(pd.MultiIndex.from_arrays([w().index])), TypeError, "MultiIndex of one level"),
-    "too short": ({"a": w()[:9], "b": w()[:4]}, ValueError, "y is too short: 9 rows to train on"),
-    "key of two levels": (pd.concat({("x", "a"): w(), ("x", "b"): w().iloc[::-1]}), ValueError,
-                          r"y of series \('x', 'b'\) is not sorted by time"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", WRONG)
-@pytest.mark.filterwarnings("ignore:validation_fraction")
-def test_wrong_panels_are_named(name):
-    data, error, message = WRONG[name]
-    with pytest.raises(error, match=message):
-        SAMoVARForecaster(**ONE_STEP).fit(data)
-
-
-def static(**change):
-    return (
-        pd.DataFrame({"size": [1, 2], "kind": [0, 1]}, index=["a", "b"]).astype(object).assign(**change).infer_objects()
-    )
-
-
-WRONG_COVARIATES = {
-    "X lacks a series": ({"X": {"a": w()}}, ValueError, r"X lacks the series \['b'\]; it has \['a'\]"),
-    "X lacks rows": ({"X": {"a": w(), "b": w()[:50]}}, ValueError, "X of series 'b' lacks 10 of the 60 rows"),
-    "X of other columns": ({"X": {"a": w(), "b": w()[["s0"]]}}, ValueError, r"X of series 'b' lacks \['s1'\]"),
-    "X infinite": ({"X": {"a": w(), "b": replaced(w(), 0, 0, np.inf)}}, ValueError, "series 'b' column 's0' is inf"),
-    "one X for all": ({"X": w()}, ValueError, "X must come in the form of y: .*for a panel a frame for each"),
-    "static lacks a series": ({"static": static()[:1]}, ValueError, r"static lacks the series \['b'\]"),
-    "static twice": ({"static": pd.concat([static(), static()[:1]])}, ValueError, "more than one row for 'a'"),
-    "static missing": ({"static": static(size=[1, np.nan])}, ValueError, "static column 'size' is nan for 'b'"),
-    "static of text": ({"static": static(kind=["x", "y"])}, TypeError, "static column 'kind' has dtype .*get_dummies"),
-    "static no frame": ({"static": {"a": 1, "b": 2}}, TypeError, "static must be a DataFrame .* got dict"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", WRONG_COVARIATES)
-def test_wrong_covariates_are_named(name):
-    covariates, error, message = WRONG_COVARIATES[name]
-    with pytest.raises(error, match=message):
-        SAMoVARForecaster(**ONE_STEP).fit({"a": w(), "b": w(1)}, **covariates)
-
-
-def test_covariates_that_a_lone_series_cannot_have(y):
-    with pytest.raises(ValueError, match="static tells the series of a panel apart, and y is a lone one"):
-        SAMoVARForecaster(**ONE_STEP).fit(y, static=static())
-    with pytest.raises(ValueError, match="X must come in the form of y"):
-        SAMoVARForecaster(**ONE_STEP).fit(y, {"a": y})
-
-
 def test_wrong_uses_of_a_trained_panel_are_named(trained, trained_with_x, panel):
-    X = push()
+    X, new = push(), waves(60, 2)
     for use, message in (
-        (lambda: trained.predict({"new": w()[["s0"]]}), r"y of series 'new' lacks \['s1'\]"),
-        (lambda: trained.predict({"new": w() * np.nan}), "y of series 'new' column 's0' has no value"),
-        (lambda: trained.predict({"new": w().iloc[[0, 2]]}), r"<2 \* Hours>, the training data had <Hour>"),
-        (lambda: trained.predict(static=static()), "fitted without static covariates"),
+        (lambda: trained.predict({"new": new[["s0"]]}), r"y of series 'new' lacks \['s1'\]"),
+        (lambda: trained.predict({"new": new * np.nan}), "y of series 'new' column 's0' has no value"),
+        (lambda: trained.predict({"new": new.iloc[[0, 2]]}), r"<2 \* Hours>, the training data had <Hour>"),
+        (lambda: trained.predict(static=pd.DataFrame({"size": [1]}, ["long"])), "fitted without static covariates"),
         (lambda: trained.predict(X=X), "fitted without X"),
         (lambda: trained_with_x.predict(X=X["long"]), "X must come in the form of the training data"),
         (lambda: trained_with_x.predict(X=X | {"new": X["long"]}), r"X holds series that y lacks: \['new'\]"),

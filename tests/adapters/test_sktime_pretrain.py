@@ -59,6 +59,41 @@ def test_fit_forecasts_with_the_weights_of_the_panel(sktime_class, panel, new):
     assert forecaster.get_fitted_params()["forecaster"] is forecaster.forecaster_
 
 
+def test_all_else_works_behind_it(forecaster, new):
+    core = forecaster.pretrained_forecaster_
+    forecaster.fit(new.iloc[:60])
+    in_sample = forecaster.predict(fh=-np.arange(60))
+    np.testing.assert_allclose(in_sample.iloc[[40]], core.predict({"n": new.iloc[:40]}, horizon=1)["n"], rtol=0.05)
+    cv = ExpandingWindowSplitter(fh=[1, 2], initial_window=2, step_length=3)
+    batched = forecaster.update_predict(new.iloc[60:], cv, update_params=False)
+    looped = forecaster.clone().fit(new.iloc[:60])
+    looped = looped.update_predict(new.iloc[60:], cv, update_params=False, reset_forecaster=False)
+    pd.testing.assert_frame_equal(batched, looped, rtol=1e-5)
+    forecaster.update(new.iloc[60:62], update_params=False)
+    before = forecaster.predict([1, 2])
+    assert list(before.index) == list(new.index[62:64])
+    assert_same_weights(forecaster.forecaster_, core)
+    forecaster.update(new.iloc[62:64], update_params=True)
+    assert differs(forecaster.forecaster_, core)
+    assert not differs(forecaster.pretrained_forecaster_, core)
+
+
+def test_known_covariates_of_the_panel(panel, new):
+    X = panel[["s0"]].rename(columns={"s0": "x"})
+    known = pd.DataFrame({"x": np.random.default_rng(0).normal(size=len(new))}, index=new.index)
+    forecaster = SAMoVARForecaster(**SETTINGS | {"learning_rate": 0.1}).pretrain(panel, X)
+    core = forecaster.pretrained_forecaster_
+    for epochs in (0, 1):
+        forecaster.set_params(fine_tune_epochs=epochs)
+        with pytest.raises(ValueError, match=r"trained with the covariates \['x'\]"):
+            forecaster.fit(new.iloc[:60])
+        forecaster.fit(new.iloc[:60], known.iloc[:60])
+        forecast = forecaster.predict([1, 2], known.iloc[60:62])
+        assert not np.allclose(forecast, forecaster.predict([1, 2], known.iloc[60:62] + 1))
+        if not epochs:
+            assert np.array_equal(forecast, core.predict(new.iloc[:60], known, horizon=2))
+
+
 def test_fit_on_a_panel_keeps_the_scaling_of_series_that_were_trained_on(forecaster, panel):
     later = panel_of({"p1": waves(30, 2, seed=5) * 2, "q": waves(30, 2, seed=6)})
     forecast = forecaster.fit(later).predict([1, 2])
