@@ -36,7 +36,7 @@ def first_unseen_row(
     forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
 ) -> int:
     """The first row to test a trained forecaster on: behind its training data and behind one full context."""
-    from samovar_forecast.accuracy import season_length
+    from samovar_forecast.seasonal_naive import season_length
 
     if key is not None and not forecaster.is_panel_:
         raise ValueError("the model was trained on a lone series; leave --series out")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.calendar_features import choose_calendar
@@ -21,40 +17,26 @@ from samovar_forecast.fitted_data import FittedSeries
 from samovar_forecast.frames import (
     check_above_minus_one,
     check_observed,
-    continue_index,
     order_columns,
-    read_frame,
     read_static,
     select_rows,
 )
-from samovar_forecast.hindsight import Hindsight
 from samovar_forecast.intervals import calibrate
-from samovar_forecast.networks.covariate_network import build_network
-from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.split import Block, choose_context_length, split_windows, training_rows
-from samovar_forecast.training.summary import TrainingSummary
+from samovar_forecast.updating import Updating
 
 
-class Forecaster(Hindsight, BaseEstimator):
+class Forecaster(Updating, BaseEstimator):
     """Base of the public forecasters: everything but the network and its hyperparameters.
 
     A public class inherits from a network's configuration and from this class, and names the network:
     the estimator is its own configuration. What it keeps of the data is described in `FittedData`.
 
-    Attributes
-    ----------
-    network_ : ForecastNetwork
-        The trained network.
-    training_summary_ : TrainingSummary
-        Epochs, errors and time of the last training.
     """
-
-    network_class: ClassVar[type[ForecastNetwork]]
-    training_summary_: TrainingSummary
 
     def fit(
         self,
@@ -141,110 +123,6 @@ class Forecaster(Hindsight, BaseEstimator):
             held_out = validation is not None
             self.calibration_ = calibrate(self.network_, validation or windows, held_out=held_out)
 
-    def update(
-        self,
-        y: PandasPanel,
-        X: PandasPanel | None = None,
-        *,
-        static: pd.DataFrame | None = None,
-        retrain: bool = True,
-        epochs: int = 1,
-        learning_rate: float | None = None,
-        freeze: Sequence[str] = (),
-    ) -> Self:
-        """Take in the rows that follow the training data.
-
-        Parameters
-        ----------
-        y : Series, DataFrame or dict
-            New rows with the columns of `fit`; rows that are known already replace the old ones. A panel may leave
-            out series and bring new ones.
-        X : DataFrame, dict or None
-            The known covariates over the index of `y`.
-        static : DataFrame or None
-            Covariates constant in time of the new series, a row for each.
-        retrain : bool, default True
-            Continue training on every window with a target among the new rows; False only moves the cutoff. The
-            calibration of intervals stays that of `fit`.
-        epochs : int, default 1
-            Passes over those windows, at a constant learning rate.
-        learning_rate : float or None, default None
-            None: the hyperparameter `learning_rate`.
-        freeze : sequence of str
-            See `fit`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If `y` leaves a gap behind the training data, or replaces more rows than the forecaster remembers; if a
-            new series has no name, or no value of a target.
-        """
-        from samovar_forecast.training.engine import train
-
-        check_is_fitted(self)
-        panel = self.read_history(y, shortest=1)
-        given, statics = self.read_known(X, panel), self.static_of(panel, static)
-        joined: dict[Hashable, tuple[pd.DataFrame, pd.DataFrame | None]] = {}
-        blocks: list[Block] = []
-        n_new: list[int] = []
-        for key, new in panel.frames.items():
-            frame = self._continued(key, new, panel.name_of(key), retrain)
-            known = self.known_rows(given.get(key), frame.index, key)
-            joined[key] = frame, known
-            values, scaled_known = self.scaled(frame, known, self.scaler_of(key, frame))
-            blocks.append(Block(values, len(values), scaled_known, statics.get(key)))
-            n_new.append(len(new))
-        if retrain:
-            if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 1:
-                raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
-            windows, _ = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_), n_new)
-            config = clone(self).set_params(max_epochs=epochs, max_steps=None, schedule="constant")
-            if learning_rate is not None:
-                config.set_params(learning_rate=learning_rate)
-            check_training_config(config)
-            network = copy.deepcopy(self.network_)  # a training that fails leaves the old weights
-            with self._seeded(resolve_device(self.device)) as seed, only_training(network, freeze):
-                self.training_summary_ = train(network, windows, None, config, seed)
-            self.network_ = network
-        for key, (frame, known) in joined.items():
-            if key not in self.series_:
-                self.series_[key] = FittedSeries(frame, None, self.scaler_of(key, frame))
-            self.series_[key].static = statics.get(key)
-            self.remember(key, frame, known)
-        return self
-
-    def _continued(self, key: Hashable, new: pd.DataFrame, name: str, retrain: bool) -> pd.DataFrame:
-        """The remembered rows of a series with new ones behind or over them."""
-        if key not in self.series_:
-            if not self.is_panel_:
-                raise ValueError(f"{name} is no series of the training data, which was a lone one")
-            if key is None:
-                raise ValueError("y is a lone series, and the training data were a panel; name it: {name: y}")
-            levels = self.layout_.names
-            if len(levels) > 1 and not (isinstance(key, tuple) and len(key) == len(levels)):
-                raise ValueError(f"{name} is new, and its name needs {len(levels)} parts: {levels}")
-            check_observed(new, self.targets_, name)
-            return new
-        history = self.series_[key].history
-        expected = continue_index(history.index, self.frequency_, 1)[0]
-        if new.index[0] > expected:
-            raise ValueError(
-                f"{name} leaves a gap: it begins at {new.index[0]}, the training data continue at {expected}"
-            )
-        frame = read_frame(pd.concat([history[history.index < new.index[0]], new]), name, missing=True)
-        complete = len(history) < self.context_length_ + self.horizon - 1  # then no row of it has been forgotten
-        needed = self.context_length_ + (self.horizon if retrain and not self.is_panel_ else 0)
-        if len(frame) < needed and not complete:
-            raise ValueError(
-                f"{name} begins at {new.index[0]}, so far back that {len(frame)} rows are left up to its end, and "
-                f"{needed} are needed; give every row from {history.index[0]} on, or fit again"
-            )
-        return frame
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
 
@@ -321,24 +199,3 @@ class Forecaster(Hindsight, BaseEstimator):
         rows = read_static(static)
         self.static_, self.static_scaler_ = list(rows.columns), Scaler.fit(rows.to_numpy(), "standard")
         return self.static_of(panel, static)
-
-    def _build_network(self) -> ForecastNetwork:
-        return build_network(
-            self.network_class,
-            len(self.columns_),
-            len(self.targets_),
-            self.context_length_,
-            self.horizon,
-            self,
-            n_outputs=1 if self.quantiles is None else len(self.quantiles),
-            n_known=len(self.known_) + len(self.calendar_),
-            n_static=len(self.static_),
-        )
-
-    @contextmanager
-    def _seeded(self, device: torch.device) -> Iterator[int]:
-        """Draw a seed and run under it; the caller's random state comes back afterwards."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            yield seed

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.accuracy import cutoff_rows
 from samovar_forecast.frames import read_frame
+from samovar_forecast.seasonal_naive import cutoff_rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,7 @@ def plot_forecasts(
 
     Examples
     --------
-    >>> from samovar_forecast.accuracy import seasonal_naive_backtest
+    >>> from samovar_forecast.seasonal_naive import seasonal_naive_backtest
     >>> y = pd.DataFrame({"load": np.sin(np.arange(100) / 4)})
     >>> naive = seasonal_naive_backtest(y, horizon=10, season=25, cutoffs=np.arange(50, 80))
     >>> len(plot_forecasts(y, naive).axes)

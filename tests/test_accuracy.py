@@ -7,18 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from samovar_forecast.accuracy import (
-    NAIVE,
-    accuracy_table,
-    cutoff_rows,
-    evaluate,
-    mae,
-    mase,
-    mse,
-    season_length,
-    seasonal_naive_backtest,
-)
+from samovar_forecast.accuracy import accuracy_table, evaluate, mae, mase, mse
 from samovar_forecast.forecasters import SAMoVARForecaster
+from samovar_forecast.seasonal_naive import NAIVE, cutoff_rows, season_length, seasonal_naive_backtest
 
 DIMS = ("cutoff", "step", "series")
 

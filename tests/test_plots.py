@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.accuracy import seasonal_naive_backtest
 from samovar_forecast.plots import MOST_FORECASTS, MOST_PANELS, plot_forecasts
+from samovar_forecast.seasonal_naive import seasonal_naive_backtest
 
 INDEXES = {
     "dates": pd.date_range("2024-01-01", periods=200, freq="h"),
@@ -104,7 +104,7 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     code = """if True:
         import sys
         import numpy as np, pandas as pd
-        from samovar_forecast.accuracy import seasonal_naive_backtest
+        from samovar_forecast.seasonal_naive import seasonal_naive_backtest
         from samovar_forecast.plots import plot_forecasts
         assert "matplotlib" not in sys.modules
         y = pd.DataFrame({"a": np.arange(50.0)})

@@ -13,7 +13,7 @@ def from_core(core: Forecaster) -> SktimeForecaster:
     """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.
 
     The weights come along as pretrained state: they survive `clone`, and `fit(y)` takes in `y` as history and
-    keeps them, so that every tool of sktime that refits forecasts zero-shot. `set_params` drops them.
+    keeps them, so that every tool of sktime that refits forecasts zero-shot. `reset` drops them.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ class AutoformerConfig:
     n_heads : int, default 8
         Attention heads; must divide `d_model`. Auto-correlation averages over its heads, as published, so their
         number changes nothing.
-    n_encoder_layers : int, default 2
-        Encoder layers.
+    n_encoder_layers : int, default 1
+        Encoder layers. The paper uses 2.
     n_decoder_layers : int, default 1
         Decoder layers.
     d_ff : int or None, default None
@@ -44,7 +44,7 @@ class AutoformerConfig:
 
     d_model: int = 64
     n_heads: int = 8
-    n_encoder_layers: int = 2
+    n_encoder_layers: int = 1
     n_decoder_layers: int = 1
     d_ff: int | None = None
     moving_average: int = 25
