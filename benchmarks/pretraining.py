@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--context-length", type=int, default=96)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--fine-tuning-steps", type=int, default=50)
+    parser.add_argument("--settings", type=json.loads, default={}, help="other hyperparameters, as JSON")
     chosen = parser.parse_args()
     train, test = read(chosen.folder, "train"), read(chosen.folder, "test")
     forecaster_class = {cls.__name__: cls for cls in ALL_FORECASTERS}[f"{chosen.model}Forecaster"]
@@ -44,6 +45,7 @@ def main() -> None:
             "context_length": chosen.context_length,
             "validation_fraction": 0.0,
             "random_state": number,
+            **chosen.settings,
         }
         alone = forecaster_class(**settings, max_steps=chosen.steps).fit(newest)
         pretrained = forecaster_class(**settings, max_steps=chosen.steps).fit(

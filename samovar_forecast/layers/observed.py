@@ -58,6 +58,22 @@ def observed_std_mean(series: Tensor, observed: Tensor, dim: int, correction: in
     return torch.linalg.vector_norm(centred, dim=dim, keepdim=True) / degrees.sqrt(), mean
 
 
+def observed_share(observed: Tensor, dim: int) -> Tensor:
+    """Share of values along `dim` that were observed since the first one was, 1 where none was; `dim` keeps size 1.
+
+    Rows in front of a series that starts later are no gaps in it.
+
+    Examples
+    --------
+    >>> observed_share(torch.tensor([[False, True, False, True, True], [False, False, False, False, False]]), dim=1)
+    tensor([[0.7500],
+            [1.0000]])
+    """
+    first = observed.to(torch.uint8).argmax(dim, keepdim=True)
+    count = _count(observed, dim)
+    return torch.where(count > 0, count / (observed.shape[dim] - first), 1.0)
+
+
 def fill_with_mean(series: Tensor, dim: int) -> Tensor:
     """Series whose gaps lie at the mean of what was observed along `dim`, at 0 where that is nothing.
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from samovar_forecast.layers.observed import observed_std_mean
+from samovar_forecast.layers.observed import observed_share, observed_std_mean
 
 
 class RevIN(nn.Module):
     """Normalise each series of each window over time; return the result and the inverse for forecasts.
 
-    The statistics are those of the observed values and carry no gradient. Gaps (NaN) lie at the normalised mean. A
-    series without an observed value has mean 0. The inverse is a closure, so no state of a window hides in the module.
+    The statistics are those of the observed values and carry no gradient. Gaps (NaN) lie at the normalised mean, and
+    what was observed is divided by its share of the window, as inverted dropout does: the mean of any linear map of
+    the window is the same with gaps as without. A series without an observed value has mean 0. The inverse is a
+    closure, so no state of a window hides in the module.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ class RevIN(nn.Module):
         deviation = (spread.square() + 1e-5).sqrt()
         # Filled before the products: the gradient of the learned scale would otherwise be NaN.
         centred = torch.where(observed, series - mean, 0.0)
-        normalised = centred / deviation * self.scale.unsqueeze(-1) + self.shift.unsqueeze(-1)
+        share = observed_share(observed, dim=-1).to(series.dtype)
+        normalised = centred / (deviation * share) * self.scale.unsqueeze(-1) + self.shift.unsqueeze(-1)
 
         def denormalise(forecast: Tensor) -> Tensor:
             targets = slice(-self.n_targets, None)

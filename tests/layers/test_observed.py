@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from samovar_forecast.layers.instance_norm import normalise_instance
-from samovar_forecast.layers.observed import fill_with_mean, observed_mean, observed_std_mean
+from samovar_forecast.layers.observed import fill_with_mean, observed_mean, observed_share, observed_std_mean
 from samovar_forecast.layers.revin import RevIN
 
 
@@ -156,9 +156,32 @@ def test_revin_of_gaps():
     values = past.numpy()
     mean, deviation = np.nanmean(values, axis=1), np.sqrt(np.nanvar(values, axis=1) + 1e-5)
     np.testing.assert_allclose(level.detach().numpy(), mean)
-    standardised = np.where(np.isnan(values), 0, (values - mean[:, None]) / deviation[:, None])
+    share = 1 - np.isnan(values).mean(axis=1)  # all windows begin with an observed row
+    standardised = np.where(np.isnan(values), 0, (values - mean[:, None]) / (deviation * share)[:, None])
     expected = torch.from_numpy(standardised) * norm.scale + norm.shift
     torch.testing.assert_close(z, expected.transpose(1, 2))
+
+
+def test_linear_maps_of_gappy_windows_have_the_mean_of_complete_ones():
+    """So that a map that was trained with gaps suits windows without, whose normalised values add up to as much."""
+    generator = torch.Generator().manual_seed(0)
+    complete = torch.randn(1, 200, 1, dtype=torch.float64, generator=generator).expand(4000, -1, -1)
+    weights = torch.linspace(-1, 2, 200, dtype=torch.float64)
+    norm = RevIN(1, 1).double()
+    expected = (norm(complete[:1], 1)[0] * weights).sum().item()
+    gappy = complete.masked_fill(torch.rand(complete.shape, generator=generator) < 0.3, torch.nan)
+    mapped = (norm(gappy, 1)[0] * weights).sum(-1)
+    error = mapped.std().item() / 4000**0.5
+    assert abs(mapped.mean().item() - expected) < 4 * error + 0.01 * abs(expected)
+    assert abs(0.7 * mapped.mean().item() - expected) > 4 * error + 0.01 * abs(expected)  # without the division
+
+
+def test_rows_in_front_of_a_series_are_no_gaps_in_it():
+    past = windows(share_missing=0.0)
+    past[:, :12] = torch.nan
+    assert torch.equal(observed_share(~past.isnan(), dim=1), torch.ones(5, 1, 4))
+    past[:, 15:24] = torch.nan
+    assert torch.equal(observed_share(~past.isnan(), dim=1), torch.full((5, 1, 4), 0.5))
 
 
 def test_what_is_never_observed_has_level_zero():
