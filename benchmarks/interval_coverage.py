@@ -2,11 +2,12 @@
 
 Benchmark data by their published split, all test windows of horizon 96; or a simulated stationary series of 20,000
 rows, horizon 16. With --steps a training stops after that many steps and all training rows are used, which is how
-TiDE of darts with `QuantileRegression` takes part (--models TiDE). Rows are appended to
+TiDE of darts with `QuantileRegression` takes part (--models TiDE TiDE-RINorm). Rows are appended to
 benchmarks/results/interval_coverage.jsonl as runs end; runs that are there already are not repeated.
 
     python benchmarks/interval_coverage.py --models SAMoVAR SAMformer --data simulated ETTh1 --heads conformal quantiles
-    python benchmarks/interval_coverage.py --models TiDE SAMformer --data ETTh1 --heads quantiles --steps 2000
+    python benchmarks/interval_coverage.py --models TiDE TiDE-RINorm SAMformer --data ETTh1 --heads quantiles \\
+        --steps 2000
 """
 
 from __future__ import annotations
@@ -64,8 +65,10 @@ def ours(
     return quantiles, (result["actual"].to_numpy() - center) / scale, forecaster.training_summary_.seconds
 
 
-def tide(data: str, context_length: int, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """The same of darts' TiDE on the same windows, scaled by the same deviations, at darts' defaults."""
+def tide(
+    data: str, context_length: int, steps: int, window_norm: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The same of darts' TiDE on the same windows, scaled by the same deviations; the window norm is darts' option."""
     from darts import TimeSeries
     from darts.models import TiDEModel
     from darts.utils.likelihood_models import QuantileRegression
@@ -78,6 +81,7 @@ def tide(data: str, context_length: int, steps: int) -> tuple[NDArray[np.float64
     model = TiDEModel(
         context_length,
         96,
+        use_reversible_instance_norm=window_norm,
         likelihood=QuantileRegression(list(LEVELS)),
         n_epochs=10_000,
         random_state=0,
@@ -133,8 +137,10 @@ def main() -> None:
                 }  # fmt: skip
                 if any(case == {key: row[key] for key in case} for row in stored):
                     continue
-                if name == "TiDE":
-                    quantiles, actual, seconds = tide(data, chosen.context_length, chosen.steps)
+                if name.startswith("TiDE"):
+                    quantiles, actual, seconds = tide(
+                        data, chosen.context_length, chosen.steps, name.endswith("RINorm")
+                    )
                 else:
                     quantiles, actual, seconds = ours(
                         name, data, chosen.context_length, head, chosen.steps, chosen.settings
