@@ -6,8 +6,7 @@ TiDE of darts with `QuantileRegression` takes part (--models TiDE TiDE-RINorm). 
 benchmarks/results/interval_coverage.jsonl as runs end; runs that are there already are not repeated.
 
     python benchmarks/interval_coverage.py --models SAMoVAR SAMformer --data simulated ETTh1 --heads conformal quantiles
-    python benchmarks/interval_coverage.py --models TiDE TiDE-RINorm SAMformer --data ETTh1 --heads quantiles \\
-        --steps 2000
+    python benchmarks/interval_coverage.py --models TiDE TiDE-RINorm SAMformer --data ETTh1 --heads quantiles --steps 99
 """
 
 from __future__ import annotations
