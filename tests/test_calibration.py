@@ -150,6 +150,14 @@ def test_calibration_takes_evenly_spaced_windows_where_there_are_many(monkeypatc
     assert sorted(set(calibration.scores.ravel().tolist())) == [1, 11, 21, 31, 41]
 
 
+def test_wide_data_are_calibrated_on_fewer_windows(monkeypatch):
+    network, windows = windows_with_errors(np.ones((300, 2, 3)))
+    monkeypatch.setattr(intervals, "MOST_ERRORS", 6 * 120)
+    assert calibrate(network, windows, held_out=True).n_windows == 120
+    monkeypatch.setattr(intervals, "MOST_ERRORS", 1)
+    assert calibrate(network, windows, held_out=True).n_windows == 100
+
+
 def test_a_constant_context_has_an_interval_too():
     errors = np.ones((20, 2, 1))
     network, windows = windows_with_errors(errors)
