@@ -12,7 +12,8 @@ from samovar_forecast.networks.network import ForecastNetwork
 def take_weights(network: ForecastNetwork, source: ForecastNetwork) -> None:
     """Copy the weights of `source`; a network with covariates takes those of one without, and the reverse.
 
-    The effects of covariates that `source` does not have begin at zero.
+    The effects of covariates that `source` does not have begin at zero. A network that embeds the known covariates
+    itself has another shape with them, and takes the weights of one with the same ones alone.
 
     Raises
     ------

@@ -1,12 +1,13 @@
 """Data and settings that many tests share; everything is small enough to train in well under a second."""
 
+import copy
 from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.forecasters import ALL_FORECASTERS
+from samovar_forecast.forecasters import ALL_FORECASTERS, SAMoVARForecaster
 
 TINY = {
     "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2,
@@ -47,3 +48,25 @@ def waves(n_rows=160, n_series=3, index=None, seed=0):
 @pytest.fixture
 def y():
     return waves()
+
+
+def series_of_panel(n_series=2):
+    """Series that start and end at different times; two have no full window, one not even a horizon."""
+    rows = {"long": slice(0, 160), "early": slice(30, 120), "short": slice(100, 130), "tiny": slice(150, 156)}
+    return {key: waves(160, n_series, seed=number).iloc[chosen] for number, (key, chosen) in enumerate(rows.items())}
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return series_of_panel()
+
+
+@pytest.fixture(scope="module")
+def trained(panel):
+    """A forecaster of the panel, trained once for a file; `fitted` is a copy that a test may change."""
+    return SAMoVARForecaster(**TINY).fit(panel)
+
+
+@pytest.fixture
+def fitted(trained):
+    return copy.deepcopy(trained)

@@ -10,16 +10,10 @@ from sklearn.base import clone
 
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.panel import read_panel
-from tests.conftest import TINY, waves
+from tests.conftest import TINY, series_of_panel, waves
 
 HORIZON, CONTEXT = TINY["horizon"], TINY["context_length"]
 ONE_STEP = TINY | {"max_steps": 1}
-
-
-def series_of_panel(n_series=2):
-    """Series that start and end at different times; two have no full window, one not even a horizon."""
-    rows = {"long": slice(0, 160), "early": slice(30, 120), "short": slice(100, 130), "tiny": slice(150, 156)}
-    return {key: waves(160, n_series, seed=number).iloc[chosen] for number, (key, chosen) in enumerate(rows.items())}
 
 
 def push():
@@ -35,21 +29,6 @@ def assert_close(one, other, **options):
     assert list(one) == list(other)
     for key in one:
         pd.testing.assert_frame_equal(one[key], other[key], check_freq=False, **options)
-
-
-@pytest.fixture(scope="module")
-def panel():
-    return series_of_panel()
-
-
-@pytest.fixture(scope="module")
-def trained(panel):
-    return SAMoVARForecaster(**TINY).fit(panel)
-
-
-@pytest.fixture
-def fitted(trained):
-    return copy.deepcopy(trained)
 
 
 @pytest.fixture(scope="module")

@@ -7,23 +7,8 @@ import pandas as pd
 import pytest
 
 from samovar_forecast import SAMoVARForecaster
-from tests.conftest import TINY, waves
-from tests.test_panel import CONTEXT, FORMS, HORIZON, ONE_STEP, assert_close, series_of_panel
-
-
-@pytest.fixture(scope="module")
-def panel():
-    return series_of_panel()
-
-
-@pytest.fixture(scope="module")
-def trained(panel):
-    return SAMoVARForecaster(**TINY).fit(panel)
-
-
-@pytest.fixture
-def fitted(trained):
-    return copy.deepcopy(trained)
+from tests.conftest import waves
+from tests.test_panel import CONTEXT, FORMS, HORIZON, ONE_STEP, assert_close
 
 
 def test_update_of_some_series_and_of_new_ones(fitted, panel):
