@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samovar_forecast.layers.rms_norm import RMSNorm
+
 
 def split_segments(series: Tensor, segment_length: int) -> Tensor:
     """Cut series into segments, left-padded with zeros to a whole number of them.
@@ -62,11 +64,11 @@ class ARXTokens(nn.Module):
         super().__init__()
         self.n_targets, self.univariate = n_targets, univariate
         self.main = nn.Linear(segment_length, d_model)
-        self.main_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.main_norm = RMSNorm(d_model, eps=1e-5)
         if not univariate:
             self.mixture = nn.Linear(n_series, n_targets)
             self.context = nn.Linear(segment_length, d_model)
-            self.context_norm = nn.RMSNorm(d_model, eps=1e-5)
+            self.context_norm = RMSNorm(d_model, eps=1e-5)
 
     def forward(self, segments: Tensor) -> Tensor:
         main = self.main_norm(self.main(segments[:, -self.n_targets :]))  # (batch, n_targets, n_segments, d_model)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from samovar_forecast.layers.dropout import Dropout
+
 
 class FeedForward(nn.Sequential):
     """Linear to four times the width, GELU, Linear back, dropout.
@@ -27,9 +29,7 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model), nn.Dropout(dropout)
-        )
+        super().__init__(nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model), Dropout(dropout))
 
     @property
     def output_projection(self) -> nn.Linear:

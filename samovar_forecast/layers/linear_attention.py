@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Form = Literal["auto", "naive", "masked", "chunked"]
 
@@ -85,8 +86,33 @@ def _naive(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def _masked(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    scores = queries @ keys.transpose(-1, -2)  # (..., n_tokens, n_tokens)
-    return scores.tril_() @ values  # in place: the product's backward does not read its own result
+    if torch.is_autocast_enabled(queries.device.type):  # which casts what it sees, and inside a function sees nothing
+        return (queries @ keys.mT).tril_() @ values
+    leading = torch.broadcast_shapes(queries.shape[:-2], keys.shape[:-2], values.shape[:-2])
+    inputs = [part.expand(*leading, *part.shape[-2:]).flatten(0, -3) for part in (queries, keys, values)]
+    output, _ = _MaskedAttention.apply(*inputs)  # type: ignore[no-untyped-call]
+    return output.reshape(*leading, *output.shape[-2:])
+
+
+class _MaskedAttention(torch.autograd.Function):
+    """``tril(Q K^T) V`` of (batch, n_tokens, d_head), masked in place in both passes."""
+
+    @staticmethod
+    def forward(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        scores = torch.bmm(queries, keys.mT).tril_()
+        return torch.bmm(scores, values), scores
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
+        queries, keys, values, scores = ctx.saved_tensors
+        of_scores = torch.bmm(gradient, values.mT).tril_()
+        return torch.bmm(of_scores, keys), torch.bmm(of_scores.mT, queries), torch.bmm(scores.mT, gradient)
 
 
 def _chunked(queries: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:

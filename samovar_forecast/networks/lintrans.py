@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.linear_attention import linear_attention
+from samovar_forecast.layers.rms_norm import RMSNorm
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork
 
@@ -72,9 +74,9 @@ class Block(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.attention_norm = RMSNorm(d_model, eps=1e-5)
         self.attention = Attention(d_model, n_heads, dropout)
-        self.feed_forward_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.feed_forward_norm = RMSNorm(d_model, eps=1e-5)
         self.feed_forward = FeedForward(d_model, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class Attention(nn.Module):
         self.n_heads = n_heads
         self.queries, self.keys, self.values = (nn.Linear(d_model, d_model) for _ in range(3))
         self.output_projection = nn.Linear(d_model, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         def split_heads(x: Tensor) -> Tensor:  # (..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
 
 from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.invertible_map import InvertibleMap
 from samovar_forecast.layers.linear_attention import linear_attention
+from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork
 
@@ -67,10 +68,10 @@ class SAMoVAR(SegmentNetwork):
         self.series_position = normal_parameter(n_targets, self.n_tokens, self.d_model)
         self.series_type = normal_parameter(n_targets, 1, 2, self.d_model)
         self.feed_forwards = nn.ModuleList(FeedForward(self.d_model, config.dropout) for _ in range(self.n_layers))
-        self.feed_forward_norms = nn.ModuleList(nn.RMSNorm(self.d_model, eps=1e-5) for _ in range(self.n_layers))
-        self.stack_norm = nn.RMSNorm(self.d_model, eps=1e-5)
+        self.feed_forward_norms = nn.ModuleList(RMSNorm(self.d_model, eps=1e-5) for _ in range(self.n_layers))
+        self.stack_norm = RMSNorm(self.d_model, eps=1e-5)
         self.weights = self.make_weights()
-        self.attention_dropout = nn.Dropout(config.dropout)
+        self.attention_dropout = Dropout(config.dropout)
         self.output_map = InvertibleMap(self.n_heads, self.d_head)
         self.initialise()
 
@@ -139,7 +140,7 @@ class DynamicWeights(nn.Module):
         projected = self.projection(tokens).unflatten(-1, (-1, *self.heads))
         # One layer at a time: the pieces stay in the cache, which is worth a factor of two on a CPU.
         normalised = [
-            rms_norm(piece, self.heads[-1:], eps=1e-8).transpose(-2, -3) * scale.unsqueeze(-2)
+            rms_norm(piece.transpose(-2, -3).contiguous(), scale.unsqueeze(-2), eps=1e-8)
             for piece, scale in zip(projected.unbind(-3), self.scale, strict=True)
         ]
         return normalised[: len(normalised) // 2], normalised[len(normalised) // 2 :]

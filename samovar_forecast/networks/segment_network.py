@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
+from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.layers.rms_norm import RMSNorm
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast, initialise_normal
 
 
@@ -88,9 +90,9 @@ class SegmentNetwork(ForecastNetwork):
         self.n_tokens = 2 * self.n_segments
 
         self.tokens = ARXTokens(n_series, n_targets, segment_length, d_model, config.univariate)
-        self.dropout = nn.Dropout(config.dropout)
-        self.input_norm = nn.RMSNorm(d_model, eps=1e-5)
-        self.output_norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.dropout = Dropout(config.dropout)
+        self.input_norm = RMSNorm(d_model, eps=1e-5)
+        self.output_norm = RMSNorm(d_model, eps=1e-5)
         self.to_segment = nn.Linear(d_model, segment_length * n_outputs)
 
     @classmethod

@@ -65,7 +65,7 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
         # Neither targets nor heads meet in the stack: one sum over them gives the derivatives of all.
         return network.output_map(layers)[..., -1, :].sum((1, 2, 3))  # (n_layers, d_head)
 
-    derivative = torch.func.jacrev(last_features)(by_head)  # (layer, out, 1, target, head, token, in)
+    derivative = torch.func.jacrev(last_features, chunk_size=1)(by_head)  # (layer, out, 1, target, head, token, in)
     weights = derivative.squeeze(2).permute(2, 0, 3, 4, 5, 1)  # (target, layer, head, token, in, out)
     added = torch.einsum("clhtio,chti->ctho", weights, by_head[0]).flatten(-2)  # (target, token, d_model)
     newest = tokens[0, :, -1]

@@ -90,3 +90,14 @@ print(peak() - before - output_bytes)
 """
     (beside,) = numbers_printed_by(program)
     assert beside < 0.3e9 / 8
+
+
+def test_mixed_precision_casts_queries_keys_and_values_alike():
+    queries, keys, values = (part.detach().float().requires_grad_() for part in tokens(2, 3, 9, 8))
+    expected = linear_attention(queries, keys, values, form="masked")
+    with torch.autocast("cpu", torch.bfloat16):
+        output = linear_attention(queries, keys, values.bfloat16(), form="masked")
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.3)
+    output.float().sum().backward()
+    assert all(part.grad.isfinite().all() for part in (queries, keys, values))
