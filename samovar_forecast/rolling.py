@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
+from samovar_forecast.training.batch_sizes import forecast_batch_size
 from samovar_forecast.training.losses import ascending
 
 
@@ -57,7 +58,7 @@ def forecast_cutoffs(
     values, known = values.to(device), None if known is None else known.to(device)
     forecasts = np.empty((len(cutoffs), steps, network.n_targets, network.n_outputs), dtype=np.float32)
     done = 0
-    for batch in cutoffs.to(device).split(_batch_size(network)):
+    for batch in cutoffs.to(device).split(forecast_batch_size(network, device)):
         rows = slice(done, done + len(batch))
         of_batch = None if static is None else static[rows].to(device)
         forecasts[rows] = _roll_forward(network, values, batch, steps, known, of_batch).float().cpu().numpy()
@@ -94,8 +95,3 @@ def _known_windows(known: Tensor, cutoffs: Tensor, context_length: int, horizon:
     rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, horizon, device=known.device)
     window = known[rows.clamp_(max=len(known) - 1)]  # rows past the last one belong to steps that are cut off
     return window[:, :context_length], window[:, context_length:]
-
-
-def _batch_size(network: ForecastNetwork) -> int:
-    largest = 64 if next(network.parameters()).device.type == "cpu" else 512
-    return max(1, min(largest, 2**24 // (network.context_length * network.n_series)))

@@ -44,3 +44,11 @@ class AveragedWeights(nn.Module):
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(buffer)  # what a layer has counted or estimated goes with its newest weights
+
+    def get_extra_state(self) -> dict[str, int]:
+        """What a checkpoint holds beside the weights."""
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Go on counting from a checkpoint."""
+        self.steps = state["steps"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
+
+STEPS_WORTH_COMPILING = 5000
 
 
 def resolve_device(name: str) -> torch.device:
@@ -43,3 +47,16 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def resolve_compile(choice: bool | str, device: torch.device, steps: int) -> bool:
+    """Whether to compile the network for a training of so many steps.
+
+    Examples
+    --------
+    >>> resolve_compile("auto", torch.device("cpu"), steps=100_000)
+    False
+    """
+    if choice == "auto":
+        return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING and find_spec("triton") is not None
+    return bool(choice)

@@ -13,12 +13,18 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from sklearn.exceptions import ConvergenceWarning
 
 from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.batch_sizes import count_parts
 from samovar_forecast.training.best_weights import BestWeights
+from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.devices import resolve_device, resolve_precision
+from samovar_forecast.training.devices import resolve_compile, resolve_device, resolve_precision
+from samovar_forecast.training.fingerprints import describe_training
+from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
 from samovar_forecast.training.module import ForecastingModule
+from samovar_forecast.training.stopping import StopWhenAsked
 from samovar_forecast.training.summary import TrainingSummary
 from samovar_forecast.training.windows import Windows
 
@@ -28,9 +34,18 @@ class TrainingDivergedError(ValueError):
 
 
 def train(
-    network: ForecastNetwork, windows: Windows, validation: Windows | None, config: TrainingConfig, seed: int
+    network: ForecastNetwork,
+    windows: Windows,
+    validation: Windows | None,
+    config: TrainingConfig,
+    seed: int,
+    begun_with: ForecastNetwork | None = None,
 ) -> TrainingSummary:
     """Train `network` in place and leave it in evaluation mode, on the device that it was trained on.
+
+    With `checkpoint_dir` the training goes on from the checkpoint that it left there when it was killed. Ctrl-C
+    stops it between two batches; the best weights so far are kept, see `interrupts_held_back`. The caller removes
+    the checkpoint when it has kept what was trained.
 
     Parameters
     ----------
@@ -43,66 +58,117 @@ def train(
     seed : int
         Seed of the order of windows. Dropout draws from PyTorch's global generator: seed it, and fork it if
         the caller's state is to survive.
+    begun_with : ForecastNetwork or None
+        Where the first weights come from, if not from the seed: a checkpoint serves the same beginning alone.
 
     Raises
     ------
     TrainingDivergedError
         If no epoch had a finite loss.
+    CheckpointError
+        If the checkpoint is damaged, or of another training.
+    MemoryError
+        If the GPU has not enough memory.
     """
     device = resolve_device(config.device)
     generator = torch.Generator().manual_seed(seed)
-    module = ForecastingModule(network.train(), config, windows, validation, generator)
+    checkpoints = None
+    if config.checkpoint_dir is not None:
+        described = describe_training(config, device, network, windows, validation, begun_with)
+        checkpoints = Checkpoints(config.checkpoint_dir, described)
+    n_parts = count_parts(network, windows, int(config.batch_size)) if device.type == "cpu" else 1
+    module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
+    if resolve_compile(config.compile, device, module.total_steps):
+        module.training_forecast = torch.compile(network.training_forecast)
     best = BestWeights()
     began = time.perf_counter()
-    with _quiet():
-        trainer = _trainer(config, device, len(module.train_dataloader()), best, validation is not None)
-        trainer.fit(module)
-    loss = float(trainer.callback_metrics["training_loss"])
-    if not math.isfinite(best.error if validation is not None else loss):
-        raise TrainingDivergedError(
-            f"training diverged: loss {loss} after {trainer.global_step} steps; lower learning_rate "
-            f"(now {config.learning_rate}) or gradient_clip (now {config.gradient_clip})"
+    with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good
+        with _quiet():
+            callbacks = [best, StopWhenAsked(interrupt), *([] if checkpoints is None else [checkpoints])]
+            trainer = _trainer(config, device, module, callbacks)
+            interrupted = _fit(trainer, module, checkpoints)
+        if interrupted and trainer.global_step == 0:
+            raise KeyboardInterrupt  # nothing is there to keep
+        loss = best.training_loss
+        if interrupted and module.training_loss.update_called:
+            loss = float(module.mean_training_loss())
+        network.to(device).eval()
+        kept = best.give_to_network(module, interrupted)
+        best_epoch = best.epoch or trainer.current_epoch + 1
+        if best.diverged or not kept:
+            _tell_divergence(config, loss, trainer, best_epoch if kept else None)
+        return TrainingSummary(
+            epochs=trainer.current_epoch,
+            best_epoch=best_epoch,
+            steps=trainer.global_step,
+            validation_loss=best.error if math.isfinite(best.error) else None,
+            training_loss=loss,
+            seconds=time.perf_counter() - began,
+            n_parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+            n_windows=len(windows),
+            interrupted=interrupted,
         )
-    network.to(device).eval()
-    return TrainingSummary(
-        epochs=trainer.current_epoch,
-        best_epoch=best.epoch or trainer.current_epoch,
-        steps=trainer.global_step,
-        validation_loss=best.error if validation is not None else None,
-        training_loss=loss,
-        seconds=time.perf_counter() - began,
-        n_parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        n_windows=len(windows),
-    )
+
+
+def _fit(trainer: pl.Trainer, module: ForecastingModule, checkpoints: Checkpoints | None) -> bool:
+    """Let Lightning train; say whether Ctrl-C ended it."""
+    try:
+        trainer.fit(module, ckpt_path=None if checkpoints is None or not checkpoints.found else checkpoints.path)
+    except TrainingInterrupted:
+        return True
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to one
+            raise KeyboardInterrupt from None
+        raise
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"{module.device} has not enough memory for this training: lower batch_size (now "
+            f"{module.config.batch_size}; accumulate_batches makes up for it), context_length or d_model: {error}"
+        ) from error
+    return False
+
+
+def _tell_divergence(config: TrainingConfig, loss: float, trainer: pl.Trainer, kept_epoch: int | None) -> None:
+    advice = f"lower learning_rate (now {config.learning_rate}) or gradient_clip (now {config.gradient_clip})"
+    told = f"training diverged: loss {loss} after {trainer.global_step} steps"
+    if kept_epoch is None:
+        if config.checkpoint_dir is not None:
+            remove_checkpoint(config.checkpoint_dir)  # going on from there would end here again
+        raise TrainingDivergedError(f"{told}; {advice}")
+    warnings.warn(f"{told}; the weights of epoch {kept_epoch} are kept; {advice}", ConvergenceWarning, stacklevel=6)
 
 
 def _trainer(
-    config: TrainingConfig, device: torch.device, batches: int, best: BestWeights, validates: bool
+    config: TrainingConfig, device: torch.device, module: ForecastingModule, callbacks: list[Callback]
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [best]
+    batches, validates = len(module.train_dataloader()), module.validation is not None
+    keeps_checkpoints = any(isinstance(callback, Checkpoints) for callback in callbacks)
     if validates and config.patience is not None:
-        # A NaN error stops at once; the best weights so far are restored.
-        callbacks.append(EarlyStopping("validation_loss", patience=config.patience, check_finite=True))
+        # Not at the end of an epoch: one that the last step cuts short is not validated.
+        stopping = EarlyStopping("validation_loss", patience=config.patience, check_on_train_epoch_end=False)
+        callbacks.append(stopping)
     if config.verbose:
         callbacks.append(RichProgressBar())
-    last_batch = batches if config.max_steps is None else config.max_steps * config.accumulate_batches
+    accumulated = int(config.accumulate_batches) * module.n_parts
+    last_batch = batches if config.max_steps is None else int(config.max_steps) * accumulated
     loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.type == "cuda" else 1,
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
-        max_epochs=config.max_epochs,
-        max_steps=-1 if config.max_steps is None else config.max_steps,
+        max_epochs=int(config.max_epochs),  # Lightning refuses the numbers of numpy
+        max_steps=-1 if config.max_steps is None else int(config.max_steps),
         # A training that ends inside its first epoch is validated at its last step.
         val_check_interval=last_batch if last_batch < batches else 1.0,
-        gradient_clip_val=config.gradient_clip,
-        accumulate_grad_batches=config.accumulate_batches,
+        gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
+        accumulate_grad_batches=accumulated,
         callbacks=callbacks,
         logger=loggers[config.logger](config.log_dir) if config.logger else False,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if validates else 0,
-        enable_checkpointing=False,
+        plugins=[CheckpointFiles()] if keeps_checkpoints else None,
+        enable_checkpointing=keeps_checkpoints,
         enable_model_summary=False,
         enable_progress_bar=bool(config.verbose),
         use_distributed_sampler=False,

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
+from samovar_forecast.training.batch_sizes import forecast_batch_size
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.losses import LOSSES, MeanOverObserved, ascending, pinball_loss, sum_over_observed
+from samovar_forecast.training.losses import LOSSES, ascending, pinball_loss, sum_over_observed
+from samovar_forecast.training.metrics import MeanOverObserved
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.sharpness import SharpnessAware
-from samovar_forecast.training.windows import WindowBatches, Windows
+from samovar_forecast.training.windows import Part, WindowBatches, Windows
 
 
 class ForecastingModule(pl.LightningModule):
@@ -37,6 +39,13 @@ class ForecastingModule(pl.LightningModule):
         Windows whose mean loss selects the epoch.
     generator : torch.Generator
         Source of the order of windows.
+    n_parts : int, default 1
+        Parts that a batch is run in, one after the other; the Trainer accumulates their gradients.
+
+    Attributes
+    ----------
+    training_forecast : callable
+        The network's method of that name, or a compiled form of it.
     """
 
     def __init__(
@@ -46,13 +55,15 @@ class ForecastingModule(pl.LightningModule):
         windows: Windows,
         validation: Windows | None,
         generator: torch.Generator,
+        n_parts: int = 1,
     ) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self.averaged = None if config.average_weights is None else AveragedWeights(network, config.average_weights)
         self.windows, self.validation = windows, validation
-        self.generator = generator
+        self.generator, self.n_parts = generator, n_parts
+        self.training_forecast = network.training_forecast
         # Means over the observed targets of an epoch; they and the quantiles move to the device with the module.
         self.training_loss, self.own_loss, self.validation_loss = (MeanOverObserved() for _ in range(3))
         self.quantiles: Tensor | None
@@ -65,26 +76,26 @@ class ForecastingModule(pl.LightningModule):
 
     def train_dataloader(self) -> WindowBatches:
         weights = self.windows.equal_weights().cpu() if self.config.sampling == "series" else None
-        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator, weights)
+        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator, weights, self.n_parts)
 
     def val_dataloader(self) -> WindowBatches:
         assert self.validation is not None  # the Trainer asks for it only where it validates
-        return WindowBatches(self.validation.starts.cpu(), 4 * self.config.batch_size)
+        return WindowBatches(self.validation.starts.cpu(), forecast_batch_size(self.network, self.device))
 
-    def training_step(self, starts: Tensor, batch_index: int) -> Tensor:
-        sums = self._training_sums(starts)
+    def training_step(self, part: Part, batch_index: int) -> Tensor:
+        sums = self._training_sums(part.starts)
         for metric, (total, count) in zip((self.training_loss, self.own_loss), sums, strict=False):
             metric.update(total, count)
-        return _sum_of_means(sums)
+        return _sum_of_means(sums) * part.weight
 
-    def loss_of(self, starts: Tensor) -> Tensor:
-        """The loss of the windows that begin at `starts`, with gradients; nothing is recorded."""
-        return _sum_of_means(self._training_sums(starts))
+    def loss_of(self, part: Part) -> Tensor:
+        """What a part of a batch adds to the loss, with gradients; nothing is recorded."""
+        return _sum_of_means(self._training_sums(part.starts)) * part.weight
 
     def _training_sums(self, starts: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Sum and number of the losses of the forecast and, where there is one, of the network's own objective."""
         past, future, covariates = self.windows.gather(starts)
-        result = self.network.training_forecast(past, covariates)
+        result = self.training_forecast(past, covariates)
         sums = [self._sum_of_losses(result.forecast, future)]
         if result.own_forecast is not None and result.own_target is not None:
             sums.append(self._sum_of_losses(result.own_forecast, result.own_target))
@@ -110,17 +121,21 @@ class ForecastingModule(pl.LightningModule):
         """The network that is validated and kept: with averaged weights where they are averaged."""
         return self.network if self.averaged is None else self.averaged.network
 
-    def on_train_epoch_end(self) -> None:
+    def mean_training_loss(self) -> Tensor:
+        """The mean loss of the epoch so far."""
         loss = self.training_loss.compute()
         if self.own_loss.update_called:
             loss = loss + self.own_loss.total / self.own_loss.count.clamp(min=1)
-        self.log("training_loss", loss, prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("training_loss", self.mean_training_loss(), prog_bar=True)
         self.training_loss.reset()
         self.own_loss.reset()
 
-    def validation_step(self, starts: Tensor, batch_index: int) -> None:
+    def validation_step(self, part: Part, batch_index: int) -> None:
         assert self.validation is not None
-        past, future, covariates = self.validation.gather(starts)
+        past, future, covariates = self.validation.gather(part.starts)
         self.validation_loss.update(*self._sum_of_losses(ascending(self.evaluated(past, covariates)), future))
 
     def on_validation_epoch_end(self) -> None:

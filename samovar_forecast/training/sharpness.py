@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from samovar_forecast.training.random_state import random_states, set_random_states
+
 
 @contextmanager
 def uphill(parameters: Iterable[nn.Parameter], rho: float, adaptive: bool = False) -> Iterator[Tensor]:
@@ -100,7 +102,7 @@ class SharpnessAware(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._seen.append((batch, _random_states(pl_module.device)))
+        self._seen.append((batch, random_states(pl_module.device)))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -108,7 +110,7 @@ class SharpnessAware(pl.Callback):
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         with uphill(weights, self.rho, self.adaptive):
             for batch, states in self._seen:
-                _set_random_states(pl_module.device, states)
+                set_random_states(pl_module.device, states)
                 with trainer.precision_plugin.train_step_context():
                     loss = cast(Any, pl_module).loss_of(batch) / trainer.accumulate_grad_batches
                 loss.backward()
@@ -116,20 +118,3 @@ class SharpnessAware(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._seen.clear()  # batches of an accumulation that the last step cut short
-
-
-def _random_states(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    elif device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-def _set_random_states(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(states[1])

@@ -102,10 +102,12 @@ def split_windows(
 
     def joined(parts: list[Tensor | None], fill: float) -> Tensor | None:
         filled = [
-            torch.cat([part.new_full((front, part.shape[1]), fill), part])
+            part if front == 0 else torch.cat([part.new_full((front, part.shape[1]), fill), part])
             for part, front in zip(parts, padded, strict=True)
             if part is not None
         ]
+        if len(filled) == 1:
+            return filled[0]  # not copied: it may be larger than memory
         return torch.cat(filled) if filled else None
 
     values, known = joined([block.values for block in blocks], torch.nan), joined([block.known for block in blocks], 0)
@@ -114,7 +116,8 @@ def split_windows(
     static = torch.from_numpy(np.stack(statics)) if statics else None
     lengths = torch.tensor([front + len(block.values) for front, block in zip(padded, blocks, strict=True)])
     owner = torch.repeat_interleave(torch.arange(len(blocks)), lengths) if len(blocks) > 1 else None
-    observed = values[:, -n_targets:].isnan().logical_not().any(1).cumsum(0)
+    pieces = values[:, -n_targets:].split(2**16)
+    observed = torch.cat([piece.isnan().logical_not_().any(1) for piece in pieces]).cumsum(0)
     observed = torch.cat([observed.new_zeros(1), observed])
 
     def windows(starts: list[Tensor]) -> Windows:

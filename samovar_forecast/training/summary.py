@@ -12,7 +12,7 @@ class TrainingSummary:
     Attributes
     ----------
     epochs : int
-        Epochs run.
+        Epochs run to their end.
     best_epoch : int
         Epoch whose weights were kept, counted from 1.
     steps : int
@@ -20,13 +20,15 @@ class TrainingSummary:
     validation_loss : float or None
         Mean loss of the kept weights over the validation windows, steps and series, on the scaled series.
     training_loss : float
-        Mean loss of the last epoch.
+        Mean loss of the last epoch, as far as it went.
     seconds : float
-        Wall time.
+        Wall time; of a training that was resumed, since then.
     n_parameters : int
         Trainable parameters.
     n_windows : int
         Training windows.
+    interrupted : bool
+        Whether Ctrl-C ended the training.
     """
 
     epochs: int
@@ -37,3 +39,4 @@ class TrainingSummary:
     seconds: float
     n_parameters: int
     n_windows: int
+    interrupted: bool = False

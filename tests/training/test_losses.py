@@ -13,14 +13,14 @@ from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import train
 from samovar_forecast.training.losses import (
     LOSSES,
-    MeanOverObserved,
     ascending,
     mean_over_observed,
     pinball_loss,
     sum_over_observed,
 )
+from samovar_forecast.training.metrics import MeanOverObserved
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Windows
+from samovar_forecast.training.windows import Part, Windows
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -248,7 +248,7 @@ def test_gradients_are_those_of_the_windows_with_targets(quantiles):
     assert not observed.all()
     losses, gradients = [], []
     for starts in (everything, everything[observed], everything[~observed]):
-        losses.append(module.loss_of(starts))
+        losses.append(module.loss_of(Part(starts, 1.0)))
         gradients.append(torch.autograd.grad(losses[-1], list(network.parameters())))
     torch.testing.assert_close(losses[0], losses[1])
     for whole, part, nothing in zip(*gradients, strict=True):

@@ -144,7 +144,7 @@ def test_only_windows_with_new_targets(n_new):
 
 def draws(train, weights, passes=400):
     batches = WindowBatches(train.starts, 7, torch.Generator().manual_seed(0), weights)
-    drawn = torch.cat([batch for _ in range(passes) for batch in batches])
+    drawn = torch.cat([part.starts for _ in range(passes) for part in batches])
     assert len(drawn) == passes * len(train)
     return drawn
 
@@ -215,6 +215,6 @@ def test_training_draws_as_configured(sampling, expected):
     config = TrainingConfig(sampling=sampling, horizon=HORIZON)
     network = LinTrans(2, 1, CONTEXT, HORIZON, LinTransConfig(d_model=4, n_heads=1, n_layers=1))
     module = ForecastingModule(network, config, train, None, torch.Generator().manual_seed(0))
-    drawn = torch.cat([batch for _ in range(50) for batch in module.train_dataloader()])
+    drawn = torch.cat([part.starts for _ in range(50) for part in module.train_dataloader()])
     counts = train.block[drawn].bincount() / 50
     torch.testing.assert_close(counts, torch.tensor(expected).float(), atol=0 if sampling == "windows" else 2, rtol=0)

@@ -1,0 +1,38 @@
+"""The compiled network trains like the network."""
+
+import pytest
+import torch
+
+from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.devices import STEPS_WORTH_COMPILING, resolve_compile
+from samovar_forecast.training.engine import train
+from tests.training.test_engine import CPU, fresh_network, series, windows_of
+
+
+def test_a_compiled_training_is_the_training():
+    def trained(compiled):
+        network = fresh_network()
+        config = TrainingConfig(**CPU, max_epochs=2, batch_size=16, compile=compiled)  # the last batch is smaller
+        train(network, windows_of(series()), None, config, seed=0)
+        return network
+
+    torch._dynamo.utils.counters.clear()
+    plain, compiled = trained(False), trained(True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0  # it was compiled indeed
+    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert type(compiled) is type(plain)  # what is kept is the network itself: it pickles and saves like any other
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "steps", "expected"),
+    [
+        (True, "cpu", 1, True),
+        (False, "cuda", 10**6, False),
+        ("auto", "cpu", 10**6, False),
+        ("auto", "mps", 10**6, False),
+        ("auto", "cuda", STEPS_WORTH_COMPILING - 1, False),
+    ],
+)
+def test_when_it_compiles(choice, device, steps, expected):
+    assert resolve_compile(choice, torch.device(device), steps) is expected
