@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from samovar_forecast.fitted_data import FittedSeries
 from samovar_forecast.intervals import Calibration
+from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import Layout
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import check_training_config
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Forecaster)
 
 _NETWORK = "network."
+_CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
+_LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
+_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
 
 
 def describe(forecaster: Forecaster) -> dict[str, Any]:
@@ -40,15 +46,15 @@ def describe(forecaster: Forecaster) -> dict[str, Any]:
     return {
         "hyperparameters": _hyperparameters(forecaster),
         **{
-            name: [_encode_label(label) for label in getattr(forecaster, f"{name}_")]
+            name: [_encode(label) for label in getattr(forecaster, f"{name}_")]
             for name in ("columns", "targets", "known", "static")
         },
         "calendar": forecaster.calendar_,
         "context_length": forecaster.context_length_,
-        "layout": asdict(forecaster.layout_) | {"names": [_encode_label(label) for label in forecaster.layout_.names]},
+        "layout": asdict(forecaster.layout_) | {"names": [_encode(label) for label in forecaster.layout_.names]},
         "series": [
             {
-                "name": _encode_label(key),
+                "name": _encode(key),
                 "n_rows": len(series.history),
                 "index": _describe_index(series.history.index, forecaster.frequency_),
             }
@@ -95,20 +101,24 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
     LookupError, TypeError, ValueError, RuntimeError, AttributeError
         If something is missing or does not fit together.
     """
-    hyperparameters: dict[str, Any] = {  # JSON knows no tuples
-        name: tuple(value) if isinstance(value, list) else value for name, value in header["hyperparameters"].items()
-    }
-    if hyperparameters["targets"] is not None:
-        hyperparameters["targets"] = [_decode_label(label) for label in hyperparameters["targets"]]
-    forecaster = cls(**hyperparameters)
+    given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
+    forecaster = cls(**given)
     check_training_config(forecaster)
     for name in ("columns", "targets", "known", "static"):
-        setattr(forecaster, f"{name}_", [_decode_label(label) for label in header[name]])
+        setattr(forecaster, f"{name}_", [_decode(label) for label in header[name]])
     forecaster.calendar_, forecaster.context_length_ = header["calendar"], header["context_length"]
-    names = tuple(_decode_label(label) for label in header["layout"]["names"])
-    forecaster.layout_ = Layout(header["layout"]["kind"], header["layout"]["is_series"], names)
+    if forecaster.context_length not in (None, forecaster.context_length_):
+        raise ValueError(f"it has the context lengths {forecaster.context_length} and {forecaster.context_length_}")
+    if not (1 <= forecaster.context_length_ <= _LONGEST_WINDOW and forecaster.horizon <= _LONGEST_WINDOW):
+        raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
+    names = tuple(_decode(label) for label in header["layout"]["names"])
+    kind, is_series = header["layout"]["kind"], header["layout"]["is_series"]
+    if kind not in ("single", "dict", "multiindex") or not isinstance(is_series, bool):
+        raise ValueError(f"it knows no series of the kind {kind!r}")
+    forecaster.layout_ = Layout(kind, is_series, names)
     forecaster.training_summary_ = TrainingSummary(**header["training"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
+    _check_shapes(forecaster, header, arrays)
     if forecaster.known_:
         forecaster.known_scaler_ = _affine(arrays["known_center"], arrays["known_scale"])
     if forecaster.static_:
@@ -116,16 +126,13 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
     forecaster.calibration_ = None
     if header["calibration"] is not None:
         forecaster.calibration_ = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
-    n_rows = [described["n_rows"] for described in header["series"]]
-    if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
-        raise ValueError("its series do not have the rows that it holds")
     forecaster.series_ = {}
     first = 0
     for number, described in enumerate(header["series"]):
         rows = slice(first, first + described["n_rows"])
         first = rows.stop
         index, forecaster.frequency_ = _restore_index(arrays["index"][rows], described["index"])
-        forecaster.series_[_decode_label(described["name"])] = FittedSeries(
+        forecaster.series_[_decode(described["name"])] = FittedSeries(
             pd.DataFrame(arrays["history"][rows], index=index, columns=forecaster.columns_),
             pd.DataFrame(arrays["known_history"][rows], index=index, columns=forecaster.known_)
             if forecaster.known_
@@ -133,25 +140,67 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
             Scaler(arrays["center"][number], arrays["scale"][number], arrays["logarithmic"]),
             arrays["static"][number] if forecaster.static_ else None,
         )
-    with torch.random.fork_rng(devices=[]):
-        forecaster.network_ = forecaster._build_network()
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
-    forecaster.network_.load_state_dict(weights)
-    forecaster.network_.eval()
+    forecaster.network_ = _network(forecaster, weights)
     return forecaster
 
 
-def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Bring what the first version of the format wrote, which knew one series and no intervals, up to date."""
-    header |= {
-        "static": [],
-        "calendar": header.get("calendar", []),
-        "layout": {"kind": "single", "is_series": header.pop("y_is_series"), "names": []},
-        "series": [{"name": None, "n_rows": len(tensors["history"]), "index": header.pop("index")}],
-        "calibration": None,
-    }
-    tensors["logarithmic"] = torch.zeros(len(tensors["center"]), dtype=torch.bool)
-    tensors["center"], tensors["scale"] = tensors["center"].unsqueeze(0), tensors["scale"].unsqueeze(0)
+def _check_shapes(forecaster: Forecaster, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    n_rows = [described["n_rows"] for described in header["series"]]
+    if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
+        raise ValueError("its series do not have the rows that it holds")
+    n_series, rows = len(n_rows), sum(n_rows)
+    columns, known, static = len(forecaster.columns_), len(forecaster.known_), len(forecaster.static_)
+    shapes: dict[str, tuple[int, ...]] = {
+        "center": (n_series, columns), "scale": (n_series, columns), "logarithmic": (columns,),
+        "history": (rows, columns), "index": (rows,),
+    }  # fmt: skip
+    if known:
+        shapes |= {"known_center": (known,), "known_scale": (known,), "known_history": (rows, known)}
+    if static:
+        shapes |= {"static_center": (static,), "static_scale": (static,), "static": (n_series, static)}
+    if header["calibration"] is not None:
+        targets = len(forecaster.targets_)
+        shapes |= {"scores": (len(arrays["scores"]), forecaster.horizon, targets), "floor": (targets,)}
+    kinds = {"index": "i", "logarithmic": "b"}
+    wrong = [
+        name
+        for name, shape in shapes.items()
+        if arrays[name].shape != shape or arrays[name].dtype.kind != kinds.get(name, "f")
+    ]
+    if wrong:
+        raise ValueError(f"{wrong} are not of the size that its columns and series ask for")
+
+
+def _network(forecaster: Forecaster, weights: dict[str, Tensor]) -> ForecastNetwork:
+    """The network with its weights, built only where the hyperparameters ask for just these weights."""
+    # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
+    with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
+        sketch = forecaster._build_network().state_dict()
+    sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
+    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
+        raise ValueError("its weights are not those of the network that its hyperparameters describe")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"its weights {broken[:3]} are not finite")
+    with torch.random.fork_rng(devices=[]):
+        network = forecaster._build_network()
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+class _AtMost(TorchFunctionMode):
+    """Give up where more is done than a network of so many tensors needs, such as a billion layers."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls -= 1
+        if self.calls < 0:
+            raise ValueError("its hyperparameters describe a larger network than it holds")
+        return function(*args, **(kwargs or {}))
 
 
 def _affine(center: np.ndarray, scale: np.ndarray) -> Scaler:
@@ -160,25 +209,30 @@ def _affine(center: np.ndarray, scale: np.ndarray) -> Scaler:
 
 def _hyperparameters(forecaster: Forecaster) -> dict[str, Any]:
     values = {field.name: getattr(forecaster, field.name) for field in fields(forecaster)}
-    if values["targets"] is not None:
-        values["targets"] = [_encode_label(label) for label in values["targets"]]
     if isinstance(values["random_state"], np.random.RandomState):
         values["random_state"] = None  # the state of a generator is no part of a trained model
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+    if isinstance(values["targets"], (pd.Index, np.ndarray)):
+        values["targets"] = list(values["targets"])
+    return {name: _encode(value) for name, value in values.items() if name not in _OF_THE_MACHINE}
 
 
-def _encode_label(label: Hashable) -> Any:
-    if isinstance(label, np.generic):
-        label = label.item()
-    if label is None or isinstance(label, (str, int, float, bool)):
-        return label
-    if isinstance(label, tuple):
-        return {"tuple": [_encode_label(part) for part in label]}
-    raise TypeError(f"the name {label!r} is a {type(label).__name__}; rename it to a string to save the model")
+def _encode(value: Any) -> Any:
+    """A name or a hyperparameter as JSON takes it, which knows no tuples."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(part) for part in value]}
+    if isinstance(value, list):
+        return [_encode(part) for part in value]
+    raise TypeError(f"the name {value!r} is a {type(value).__name__}; rename it to a string to save the model")
 
 
-def _decode_label(label: Any) -> Any:
-    return tuple(_decode_label(part) for part in label["tuple"]) if isinstance(label, dict) else label
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(_decode(part) for part in value["tuple"])
+    return [_decode(part) for part in value] if isinstance(value, list) else value
 
 
 def _index_numbers(index: pd.Index) -> np.ndarray:
@@ -188,17 +242,17 @@ def _index_numbers(index: pd.Index) -> np.ndarray:
 
 
 def _describe_index(index: pd.Index, frequency: Any) -> dict[str, Any]:
-    name = _encode_label(index.name)
+    name = _encode(index.name)
     if isinstance(index, pd.PeriodIndex):
         return {"kind": "period", "name": name, "frequency": index.freqstr}
     if isinstance(index, pd.DatetimeIndex):
-        zone = None if index.tz is None else str(index.tz)
+        zone = None if index.tz is None else _zone(str(index.tz))
         return {"kind": "datetime", "name": name, "frequency": frequency.freqstr, "unit": index.unit, "zone": zone}
     return {"kind": "integer", "name": name, "frequency": frequency}
 
 
 def _restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.Index, Any]:
-    name, kind = _decode_label(described["name"]), described["kind"]
+    name, kind = _decode(described["name"]), described["kind"]
     if kind == "period":
         periods = pd.PeriodIndex.from_ordinals(  # type: ignore[attr-defined]  # the stubs lack it
             numbers, freq=described["frequency"], name=name
@@ -207,6 +261,19 @@ def _restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.I
     if kind == "datetime":
         dates = pd.DatetimeIndex(numbers.view(f"M8[{described['unit']}]"), name=name)
         if described["zone"] is not None:
-            dates = dates.tz_localize("UTC").tz_convert(described["zone"])
+            dates = dates.tz_localize("UTC").tz_convert(_zone(described["zone"]))
         return dates, pd.tseries.frequencies.to_offset(described["frequency"])
-    return pd.Index(numbers, name=name), described["frequency"]
+    step = described["frequency"]
+    if kind != "integer" or isinstance(step, bool) or not isinstance(step, int):
+        raise ValueError(f"it knows no index of the kind {kind!r} with a step of {step!r}")
+    return pd.Index(numbers, name=name), step
+
+
+def _zone(name: str) -> str:
+    """A name that pandas finds in the data base of zones, or a distance from UTC; it would open other files too."""
+    if not re.fullmatch(r"UTC([+-]\d\d:\d\d(:\d\d)?)?", name):
+        try:
+            ZoneInfo(name)
+        except (ValueError, LookupError, OSError) as error:
+            raise TypeError(f"{name!r} names no time zone; tz_convert the index to one with a name") from error
+    return name

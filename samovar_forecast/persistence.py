@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import uuid
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from samovar_forecast.fitted_state import describe, modernise, rebuild, tensors_of
+from samovar_forecast.atomic_files import replace_file
+from samovar_forecast.fitted_state import describe, rebuild, tensors_of
+from samovar_forecast.older_formats import modernise
+from samovar_forecast.training.fingerprints import digest_of
 
 if TYPE_CHECKING:
     from samovar_forecast.forecaster import Forecaster
 
     F = TypeVar("F", bound=Forecaster)
 
-FORMAT_VERSION = 2
-_HEADER = "samovar_forecast"
+FORMAT_VERSION = 3
+LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
+_HEADER, _DIGEST = "samovar_forecast", "sha256"
+# What reading can meet in a file that somebody wrote by hand; anything else is a fault of this package.
+_WRONG_CONTENT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+                  ValueError)  # fmt: skip
 
 
 class ModelFileError(ValueError):
@@ -30,30 +38,38 @@ class ModelFileError(ValueError):
 
 
 def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
-    """Write a fitted forecaster to one file; see `Forecaster.save`.
+    """Write a fitted forecaster to one file; see `Forecaster.save` and `replace_file`.
 
-    The file appears complete or not at all: it is written beside its target, flushed to the disk and renamed.
-    A `random_state` object is stored as None.
+    A `random_state` object is stored as None; `logger`, `log_dir` and `checkpoint_dir` belong to the machine that
+    trained and are not stored.
 
     Raises
     ------
     TypeError
         If the class is not one of the package's, or the name of a column or a series is no string, number, bool,
-        None or tuple of those.
+        None or tuple of those, or the time zone of the index has no name.
+    ValueError
+        If there are so many series that their names make the header longer than 64 MB.
     OSError
         If the file cannot be written; an older file of the same name survives.
     """
     if type(forecaster) is not _registry().get(type(forecaster).__name__):
         raise TypeError(f"{type(forecaster).__name__} is not a forecaster of this package and cannot be saved")
     tensors = tensors_of(forecaster)
-    header = {
-        "format": FORMAT_VERSION,
-        "class": type(forecaster).__name__,
-        **describe(forecaster),
-        "versions": {name: version(name) for name in ("samovar-forecast", "torch", "pandas")},
-        "sha256": _digest(tensors),
-    }
-    _replace(Path(path), to_bytes(tensors, {_HEADER: json.dumps(header)}))
+    versions = {name: version(name) for name in ("samovar-forecast", "torch", "pandas", "numpy", "safetensors")}
+    header = json.dumps(
+        {
+            "format": FORMAT_VERSION,
+            "class": type(forecaster).__name__,
+            "versions": versions | {"python": platform.python_version()},
+            **describe(forecaster),
+        }
+    )
+    if len(header) > LONGEST_HEADER // 2:  # the container escapes its quotation marks
+        raise ValueError(f"{len(forecaster.series_)} series are too many for the header of a model file")
+    # A tensor, because the order of several texts would change from file to file.
+    tensors[_DIGEST] = torch.tensor(list(bytes.fromhex(digest_of(tensors, header))), dtype=torch.uint8)
+    replace_file(path, to_bytes(tensors, {_HEADER: header}))
 
 
 def load(cls: type[F], path: str | os.PathLike[str]) -> F:
@@ -74,13 +90,10 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
     if registered is None or not issubclass(registered, cls):
         wanted = cls.__name__ if cls.__name__ in _registry() else f"one of {sorted(_registry())}"
         raise ModelFileError(f"{path} holds {name!r}, not {wanted}")
-    if _digest(tensors) != header.get("sha256"):
-        raise ModelFileError(f"{path} is damaged: its weights do not match their checksum")
     try:
-        if header["format"] == 1:
-            modernise(header, tensors)
+        modernise(header, tensors)
         return rebuild(registered, header, tensors)
-    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except _WRONG_CONTENT as error:
         raise ModelFileError(f"{path} is not a complete model file: {error}") from error
 
 
@@ -91,38 +104,48 @@ def _registry() -> dict[Any, type[Any]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that is as it was written."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; a model is one file")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file")
+    content = path.read_bytes()  # once, so that a file that is replaced meanwhile is read whole
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if _HEADER not in metadata:
-                raise ModelFileError(f"{path} is a safetensors file, but no model of samovar-forecast")
-            header = json.loads(metadata[_HEADER])
-            if not isinstance(header, dict) or header.get("format") not in range(1, FORMAT_VERSION + 1):
-                raise ModelFileError(f"{path} has a format that this version cannot read; update samovar-forecast")
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, json.JSONDecodeError) as error:
+        return _parse(content)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} {error}") from None
+    except (SafetensorError, *_WRONG_CONTENT) as error:
         raise ModelFileError(f"{path} is not a model file: {error}") from error
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+def _parse(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    length = int.from_bytes(content[:8], "little")
+    if length > LONGEST_HEADER:
+        raise ModelFileError(f"is not a model file: it claims a header of {length} bytes")
+    tensors = from_bytes(content)  # checks every length against the file, before Python parses anything
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    if _HEADER not in metadata:
+        raise ModelFileError("is a safetensors file, but no model of samovar-forecast")
+    text, digest = metadata[_HEADER], tensors.pop(_DIGEST, None)
+    if digest is not None and (digest.numel() != 32 or bytes(digest.tolist()).hex() != digest_of(tensors, text)):
+        raise ModelFileError("is damaged: it does not match its checksum")
+    header = json.loads(text, object_pairs_hook=_without_repetition)
+    number = header.get("format") if isinstance(header, dict) else None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ModelFileError("is not a model file: it has no format that this version knows")
+    if number > FORMAT_VERSION:
+        raise ModelFileError(
+            f"has format {number}, and samovar-forecast {version('samovar-forecast')} reads formats up to "
+            f"{FORMAT_VERSION}: update samovar-forecast"
+        )
+    # The first formats keep the digest of the tensors inside the header, and none of the header itself.
+    if digest is None and (number >= 3 or header.get(_DIGEST) != digest_of(tensors)):
+        raise ModelFileError("is damaged: its weights do not match their checksum")
+    return header, tensors
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field of its header stands there twice")
+    return fields

@@ -16,13 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.fine_tuning import only_training
 from samovar_forecast.fitted_data import FittedSeries
-from samovar_forecast.frames import check_observed, continue_index, read_frame
+from samovar_forecast.frames import check_observed, read_frame
 from samovar_forecast.hindsight import Hindsight
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import PandasPanel
+from samovar_forecast.time_axis import continue_index
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.interrupts import interrupts_held_back
+from samovar_forecast.training.random_state import seeded
 from samovar_forecast.training.split import Block, split_windows
 from samovar_forecast.training.summary import TrainingSummary
 
@@ -82,11 +85,13 @@ class Updating(Hindsight):
         ValueError
             If `y` leaves a gap behind the training data, or replaces more rows than the forecaster remembers; if a
             new series has no name, or no value of a target.
+        KeyboardInterrupt
+            After Ctrl-C, once the rows are taken in, with the weights reached so far; see `fit`.
         """
         from samovar_forecast.training.engine import train
 
         check_is_fitted(self)
-        panel = self.read_history(y, shortest=1)
+        panel = self.read_new_rows(y)
         given, statics = self.read_known(X, panel), self.static_of(panel, static)
         joined: dict[Hashable, tuple[pd.DataFrame, pd.DataFrame | None]] = {}
         blocks: list[Block] = []
@@ -95,26 +100,29 @@ class Updating(Hindsight):
             frame = self._continued(key, new, panel.name_of(key), retrain)
             known = self.known_rows(given.get(key), frame.index, key)
             joined[key] = frame, known
-            values, scaled_known = self.scaled(frame, known, self.scaler_of(key, frame))
+            values, scaled_known = self.scaled(frame, known, self.scaler_of(key, frame), key)
             blocks.append(Block(values, len(values), scaled_known, statics.get(key)))
             n_new.append(len(new))
-        if retrain:
-            if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 1:
-                raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
-            windows, _ = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_), n_new)
-            config = clone(self).set_params(max_epochs=epochs, max_steps=None, schedule="constant")
-            if learning_rate is not None:
-                config.set_params(learning_rate=learning_rate)
-            check_training_config(config)
-            network = copy.deepcopy(self.network_)  # a training that fails leaves the old weights
-            with self._seeded(resolve_device(self.device)) as seed, only_training(network, freeze):
-                self.training_summary_ = train(network, windows, None, config, seed)
-            self.network_ = network
-        for key, (frame, known) in joined.items():
-            if key not in self.series_:
-                self.series_[key] = FittedSeries(frame, None, self.scaler_of(key, frame))
-            self.series_[key].static = statics.get(key)
-            self.remember(key, frame, known)
+        with interrupts_held_back():
+            if retrain:
+                if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 1:
+                    raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
+                windows, _ = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_), n_new)
+                config = clone(self).set_params(
+                    max_epochs=epochs, max_steps=None, schedule="constant", checkpoint_dir=None
+                )
+                if learning_rate is not None:
+                    config.set_params(learning_rate=learning_rate)
+                check_training_config(config)
+                network = copy.deepcopy(self.network_)  # a training that fails leaves the old weights
+                with self._seeded(resolve_device(self.device)) as seed, only_training(network, freeze):
+                    self.training_summary_ = train(network, windows, None, config, seed)
+                self.network_ = network
+            for key, (frame, known) in joined.items():
+                if key not in self.series_:
+                    self.series_[key] = FittedSeries(frame, None, self.scaler_of(key, frame))
+                self.series_[key].static = statics.get(key)
+                self.remember(key, frame, known)
         return self
 
     def _continued(self, key: Hashable, new: pd.DataFrame, name: str, retrain: bool) -> pd.DataFrame:
@@ -146,22 +154,26 @@ class Updating(Hindsight):
         return frame
 
     def _build_network(self) -> ForecastNetwork:
-        return build_network(
-            self.network_class,
-            len(self.columns_),
-            len(self.targets_),
-            self.context_length_,
-            self.horizon,
-            self,
-            n_outputs=1 if self.quantiles is None else len(self.quantiles),
-            n_known=len(self.known_) + len(self.calendar_),
-            n_static=len(self.static_),
-        )
+        try:
+            return build_network(
+                self.network_class,
+                len(self.columns_),
+                len(self.targets_),
+                self.context_length_,
+                self.horizon,
+                self,
+                n_outputs=1 if self.quantiles is None else len(self.quantiles),
+                n_known=len(self.known_) + len(self.calendar_),
+                n_static=len(self.static_),
+            )
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            raise ValueError(f"there is no memory for so large a network, lower its sizes: {self!r}") from error
 
     @contextmanager
     def _seeded(self, device: torch.device) -> Iterator[int]:
         """Draw a seed and run under it; the caller's random state comes back afterwards."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(device, seed):
             yield seed

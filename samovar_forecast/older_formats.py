@@ -1,0 +1,35 @@
+"""Headers of model files that earlier versions wrote, brought up to date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Turn a header of format 1 or 2, and its tensors, into those of the newest format; in place.
+
+    The first format knew one series and no intervals. Up to the second, tuples were written as lists.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, RuntimeError, AttributeError
+        If something is missing.
+    """
+    if header["format"] == 1:
+        header |= {
+            "static": [],
+            "calendar": header.get("calendar", []),
+            "layout": {"kind": "single", "is_series": header.pop("y_is_series"), "names": []},
+            "series": [{"name": None, "n_rows": len(tensors["history"]), "index": header.pop("index")}],
+            "calibration": None,
+        }
+        tensors["logarithmic"] = torch.zeros(len(tensors["center"]), dtype=torch.bool)
+        tensors["center"], tensors["scale"] = tensors["center"].unsqueeze(0), tensors["scale"].unsqueeze(0)
+    if header["format"] <= 2:
+        header["hyperparameters"] = {
+            name: {"tuple": value} if isinstance(value, list) and name != "targets" else value
+            for name, value in header["hyperparameters"].items()
+        }

@@ -1,0 +1,21 @@
+"""A part of benchmarks/mutated_files.py."""
+
+import importlib.util
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "mutated_files.py"
+
+
+def test_mutated_files_are_refused_or_load_the_same_weights(tmp_path):
+    specification = importlib.util.spec_from_file_location("mutated_files", SCRIPT)
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    counts = script.try_files(300, tmp_path, seed=1)
+    assert sum(counts.values()) == 300
+    refused = sum(count for what, count in counts.items() if what.endswith("refused"))
+    assert refused > 200
+    # Without a digest that fits nothing gets in.
+    for name in ("flipped", "flipped_in_header", "truncated", "prolonged", "zeroed", "shuffled_blocks", "no_model",
+                 "claimed_length", "swapped_weights", "broken_weights", "foreign_class"):  # fmt: skip
+        assert counts[f"{name}: refused"] > 5
+        assert not counts[f"{name}: loaded with the same weights"]
