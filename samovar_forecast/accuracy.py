@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from samovar_forecast.frames import frequency_of, read_frame
+from samovar_forecast.frames import read_frame
 from samovar_forecast.seasonal_naive import NAIVE, season_length, seasonal_naive_backtest
+from samovar_forecast.time_axis import frequency_of
 
 if TYPE_CHECKING:
     from samovar_forecast.forecaster import Forecaster

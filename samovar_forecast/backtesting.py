@@ -49,7 +49,11 @@ def backtest(
             "forecast": (dims, scaler.inverse(point, len(targets))),
             "actual": (dims, actual.swapaxes(1, 2)),
         },
-        coords={"cutoff": last_observed, "step": np.arange(1, horizon + 1), "series": targets},
+        coords={
+            "cutoff": last_observed.rename("cutoff"),
+            "step": np.arange(1, horizon + 1),
+            "series": pd.Index(targets, tupleize_cols=False),
+        },
         attrs={"model": type(forecaster).__name__, "context_length": forecaster.context_length_},
     )
     if quantiles is None:
@@ -63,7 +67,10 @@ def backtest(
 def _first_cutoff(index: pd.Index, start: Any, context_length: int, name: str) -> int:
     if start is None:
         return context_length
-    first = index[index >= start]  # pandas compares a string with dates as it does in df.loc
+    try:
+        first = index[index >= start]  # pandas compares a string with dates as it does in df.loc
+    except TypeError as error:
+        raise TypeError(f"start={start!r} cannot be a label of {name}, whose index begins at {index[0]!r}") from error
     position = len(index) - len(first)
     if position < context_length:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.frames import Frequency, continue_index
+from samovar_forecast.time_axis import Frequency, continue_index
 
 _FEATURES: dict[str, tuple[Callable[[pd.DatetimeIndex], Any], int, pd.Timedelta]] = {
     # name: (count from 0, largest count, longest step at which it still moves)
@@ -31,6 +31,8 @@ def choose_calendar(
 
     Raises
     ------
+    TypeError
+        If `calendar` is no sequence.
     ValueError
         If a feature is unknown, or features are named for an index of integers.
 
@@ -42,6 +44,8 @@ def choose_calendar(
     >>> choose_calendar("auto", pd.RangeIndex(48), 1)
     []
     """
+    if not (calendar is None or isinstance(calendar, (str, tuple, list))):
+        raise TypeError(f"calendar must be a sequence of features, 'auto' or None, got {calendar!r}")
     dates = isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex))
     if calendar is None or (calendar == "auto" and not dates):
         return []

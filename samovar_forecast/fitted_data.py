@@ -14,17 +14,16 @@ from torch import Tensor
 
 from samovar_forecast.calendar_features import calendar_features
 from samovar_forecast.frames import (
-    Frequency,
     align_columns,
     check_above_minus_one,
     check_observed,
-    continue_index,
     read_static,
     select_rows,
 )
 from samovar_forecast.intervals import Calibration
 from samovar_forecast.panel import Layout, Panel, read_panel
-from samovar_forecast.scaling import Scaler
+from samovar_forecast.scaling import Scaler, check_moves, scale_frame
+from samovar_forecast.time_axis import Frequency, continue_index
 from samovar_forecast.training.config import TrainingConfig
 
 
@@ -162,6 +161,17 @@ class FittedData(TrainingConfig):
                 check_above_minus_one(frame, self.targets_, panel.name_of(key))
         return panel
 
+    def read_new_rows(self, y: Any) -> Panel:
+        """Check rows that follow the training data or replace their newest ones; they take its time zone.
+
+        Raises
+        ------
+        ValueError
+            As `read_history`, which asks for one row, and if the time axis is of another kind than that of training.
+        """
+        panel = self.read_history(y, shortest=1)
+        return panel.on_axes({key: series.history.index for key, series in self.series_.items()}, "the training data")
+
     def _renamed(self, panel: Panel, columns: list[Hashable]) -> Panel:
         """Series for a forecaster of a panel of Series are known by their keys; their column takes the name of fit."""
         if not (self.is_panel_ and panel.layout.is_series and len(columns) == 1):
@@ -174,8 +184,7 @@ class FittedData(TrainingConfig):
             return {}
         if not self.known_:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-        given = read_panel(X, "X", missing=True)
-        given.check_form(panel)
+        given = read_panel(X, "X", missing=True).beside(panel)
         unknown = [key for key in given.frames if key not in panel.frames]
         if unknown:
             raise ValueError(f"X holds series that y lacks: {unknown}; y has {list(panel.frames)}")
@@ -208,7 +217,8 @@ class FittedData(TrainingConfig):
         remembered = self.series_[key].known if key in self.series_ else None
         rows = pd.DataFrame(columns=self.known_, dtype=np.float64) if remembered is None else remembered
         if given is not None:
-            rows = given if rows.empty else pd.concat([rows[~rows.index.isin(given.index)], given])
+            kept = rows[~rows.index.isin(given.index)]
+            rows = given if kept.empty else pd.concat([kept, given])
         selected = select_rows(rows, index, name)
         missing = selected.iloc[len(selected) - n_future :].isna()
         if missing.to_numpy().any():
@@ -223,15 +233,23 @@ class FittedData(TrainingConfig):
         continued = pd.concat([selected.iloc[-1:], rows.reindex(spare)]).ffill()
         return pd.concat([selected, continued.iloc[1:]])
 
-    def scaled(self, frame: pd.DataFrame, known: pd.DataFrame | None, scaler: Scaler) -> tuple[Tensor, Tensor | None]:
+    def scaled(
+        self, frame: pd.DataFrame, known: pd.DataFrame | None, scaler: Scaler, key: Hashable = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Series and known covariates as the network sees them: (n_rows, n_columns) and (n_rows, n_known).
 
         A known covariate without a value gets its mean.
+
+        Raises
+        ------
+        ValueError
+            If a value is too large for the single precision of the network; the message names column and row.
         """
-        values = torch.from_numpy(scaler.transform(frame.to_numpy()))
+        of_series = "" if key is None else f" of series {key!r}"
+        values = torch.from_numpy(scale_frame(frame, scaler, f"y{of_series}"))
         if known is None:
             return values, None
-        parts = [np.nan_to_num(self.known_scaler_.transform(known.to_numpy()))] if self.known_ else []
+        parts = [np.nan_to_num(scale_frame(known, self.known_scaler_, f"X{of_series}"))] if self.known_ else []
         if self.calendar_:
             parts.append(calendar_features(known.index, self.calendar_))
         return values, torch.from_numpy(np.concatenate(parts, axis=1))
@@ -242,8 +260,16 @@ class FittedData(TrainingConfig):
             return self.scaler_
         return self.series_[key].scaler if key in self.series_ else self.fit_scaler(frame)
 
-    def fit_scaler(self, frame: pd.DataFrame) -> Scaler:
-        """The scaling by the rows of a frame with the columns of `columns_`."""
+    def fit_scaler(self, frame: pd.DataFrame, name: str = "y") -> Scaler:
+        """The scaling by the rows of a frame with the columns of `columns_`.
+
+        Raises
+        ------
+        ValueError
+            If nothing is to be scaled, and a column moves too little for a network to see.
+        """
+        if self.scaler == "none":
+            check_moves(frame.to_numpy(), list(frame.columns), name, "scaler='standard'")
         n_past = len(self.columns_) - len(self.targets_)
         logarithmic = np.array([False] * n_past + [self.log1p] * len(self.targets_))
         return Scaler.fit(frame.to_numpy(), self.scaler, logarithmic)
@@ -274,9 +300,9 @@ class FittedData(TrainingConfig):
             frame = whole.iloc[-self.context_length_ :]
             future = continue_index(frame.index, self.frequency_, steps)
             known = self.known_rows(given.get(key), frame.index.append(future), key, n_spare, n_future=steps)
-            scalers.append(self.scaler_of(key, whole))
             check_observed(frame, self.targets_, panel.name_of(key))
-            past, scaled_known = self.scaled(frame, known, scalers[-1])
+            scalers.append(self.scaler_of(key, whole))
+            past, scaled_known = self.scaled(frame, known, scalers[-1], key)
             front = self.context_length_ - len(frame)
             values.append(_padded(past, front, steps + n_spare, torch.nan))
             if scaled_known is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any, Self
 
@@ -24,8 +25,11 @@ from samovar_forecast.frames import (
 from samovar_forecast.intervals import calibrate
 from samovar_forecast.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.scaling import Scaler
+from samovar_forecast.stored_series import StoredSeries
+from samovar_forecast.stored_training import read_stored
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.split import Block, choose_context_length, split_windows, training_rows
 from samovar_forecast.updating import Updating
 
@@ -40,7 +44,7 @@ class Forecaster(Updating, BaseEstimator):
 
     def fit(
         self,
-        y: PandasPanel,
+        y: PandasPanel | StoredSeries,
         X: PandasPanel | None = None,
         *,
         static: pd.DataFrame | None = None,
@@ -51,10 +55,10 @@ class Forecaster(Updating, BaseEstimator):
 
         Parameters
         ----------
-        y : Series, DataFrame or dict
+        y : Series, DataFrame, dict or StoredSeries
             Rows are time (dates, periods or integers; regular), columns are series. A panel is a dict of such
             frames by name, or a frame with a MultiIndex whose last level is time; its series may begin and end at
-            different times. NaN stands for what was not observed.
+            different times. NaN stands for what was not observed. `StoredSeries` may be larger than memory.
         X : DataFrame, dict or None
             Covariates that are also known in the future, with the index of `y`.
         static : DataFrame or None
@@ -72,12 +76,25 @@ class Forecaster(Updating, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a hyperparameter, a column, a row, a series or the index is not right; the message names it.
+            If a hyperparameter, a column, a row, a series or the index is not right; the message names it. The
+            forecaster stays as it was.
+        KeyboardInterrupt
+            After Ctrl-C, once the forecaster is complete with the best weights so far: it can be used, and
+            ``training_summary_.interrupted`` is True. Pressed a second time, or before the first training step, it
+            leaves the forecaster as it was.
         """
+        with interrupts_held_back(), self._unchanged_by_failure():
+            self._fit(y, X, static, init_from, freeze)
+        return self
+
+    def _fit(self, y: Any, X: Any, static: Any, init_from: Any, freeze: Sequence[str]) -> None:
         check_training_config(self)
         source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
         if source is not None:
             check_is_fitted(source)
+        if isinstance(y, StoredSeries):
+            self._train([read_stored(self, y, X, static, source)], source, freeze)
+            return
         panel = read_panel(y, missing=True)
         self.layout_, self.frequency_ = panel.layout, panel.frequency()
         self.targets_, self.columns_ = order_columns(next(iter(panel.frames.values())), self.targets)
@@ -99,16 +116,17 @@ class Forecaster(Updating, BaseEstimator):
             check_observed(frame[:n_rows], self.targets_, panel.name_of(key))
             if self.log1p:
                 check_above_minus_one(frame, self.targets_, panel.name_of(key))
-            scaler = self.fit_scaler(frame[:n_rows])
+            scaler = self.fit_scaler(frame[:n_rows], panel.name_of(key))
             self.series_[key] = FittedSeries(frame, None, scaler, statics.get(key))
             self.remember(key, frame, known.get(key))
-            values, scaled_known = self.scaled(frame, known.get(key), scaler)
+            values, scaled_known = self.scaled(frame, known.get(key), scaler, key)
             blocks.append(Block(values, n_rows, scaled_known, statics.get(key)))
         self._train(blocks, source, freeze)
-        return self
 
     def _train(self, blocks: Sequence[Block], source: Forecaster | None, freeze: Sequence[str]) -> None:
-        from samovar_forecast.training.engine import train  # Lightning is slow to import; only training needs it
+        # Lightning is slow to import; only training needs it.
+        from samovar_forecast.training.checkpoints import remove_checkpoint
+        from samovar_forecast.training.engine import train
 
         windows, validation = split_windows(blocks, self.context_length_, self.horizon, len(self.targets_))
         with self._seeded(resolve_device(self.device)) as seed:
@@ -116,12 +134,24 @@ class Forecaster(Updating, BaseEstimator):
             if source is not None:
                 take_weights(network, source.network_)  # the source may be this forecaster
             with only_training(network, freeze):
-                self.training_summary_ = train(network, windows, validation, self, seed)
+                begun_with = None if source is None else source.network_
+                self.training_summary_ = train(network, windows, validation, self, seed, begun_with)
         self.network_ = network
         self.calibration_ = None
         if self.quantiles is None:
             held_out = validation is not None
             self.calibration_ = calibrate(self.network_, validation or windows, held_out=held_out)
+        if self.checkpoint_dir is not None and not self.training_summary_.interrupted:
+            remove_checkpoint(self.checkpoint_dir)
+
+    @contextmanager
+    def _unchanged_by_failure(self) -> Iterator[None]:
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
@@ -178,10 +208,10 @@ class Forecaster(Updating, BaseEstimator):
     def _read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
         """The known covariates of every row; frames without columns where the calendar alone is known."""
         self.known_ = []
+        self.__dict__.pop("known_scaler_", None)  # of a fit before this one
         if X is None:
             return {key: frame[[]] for key, frame in panel.frames.items()} if self.calendar_ else {}
-        given = read_panel(X, "X", missing=True)
-        given.check_form(panel)
+        given = read_panel(X, "X", missing=True).beside(panel)
         self.known_ = given.columns
         lacking = [key for key in panel.frames if key not in given.frames]
         if lacking:
@@ -192,6 +222,7 @@ class Forecaster(Updating, BaseEstimator):
 
     def _read_static(self, static: pd.DataFrame | None, panel: Panel) -> dict[Hashable, Any]:
         self.static_, self.series_ = [], {}
+        self.__dict__.pop("static_scaler_", None)
         if static is None:
             return {}
         if not self.is_panel_:

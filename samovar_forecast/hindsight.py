@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from samovar_forecast.frames import continue_index
 from samovar_forecast.panel import PandasPanel, read_panel
 from samovar_forecast.predictor import Predictor
+from samovar_forecast.scaling import scale_frame
+from samovar_forecast.time_axis import continue_index
 
 
 class Hindsight(Predictor):
@@ -81,8 +82,11 @@ class Hindsight(Predictor):
         *,
         quantiles: Sequence[float] | None = None,
         static: pd.DataFrame | None = None,
+        refit_every: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int = 1,
     ) -> Any:
-        """Forecast from every cutoff inside `y` without refitting, in large batches.
+        """Forecast from every cutoff inside `y`, in large batches.
 
         Parameters
         ----------
@@ -98,21 +102,31 @@ class Hindsight(Predictor):
             Also forecast these quantiles; see `predict_quantiles`.
         static : DataFrame or None
             See `predict`.
+        refit_every : int or None
+            Train anew after so many rows, each time a copy of this forecaster, fitted or not, on all rows of `y` in
+            front of the next cutoff; `start` says where the first training ends. None: this forecaster, as it is.
+        warm_start : bool
+            Begin every training but the first with the weights of the one before it.
+        n_jobs : int
+            Processes that train side by side; -1: one for each processor.
 
         Returns
         -------
         xarray.Dataset, or a dict of them by series where `y` is a panel
             `forecast` and `actual` with the dimensions cutoff, step and series, for every cutoff whose full
             context and full horizon lie inside `y`; and `quantiles` with the dimension quantile. The coordinate
-            `cutoff` is the last observed label.
+            `cutoff` is the last observed label; with `refit_every`, `trained_until` is that of the training.
 
         Raises
         ------
         ValueError
-            If `y` holds no such cutoff, or `start` has no full context in front of it.
+            If `y` holds no such cutoff, `start` has no full context in front of it, or `refit_every` meets a panel.
         """
         from samovar_forecast.backtesting import backtest
+        from samovar_forecast.refitting import backtest_refitting
 
+        if refit_every is not None:
+            return backtest_refitting(self, y, X, start, stride, refit_every, warm_start, n_jobs, quantiles)
         check_is_fitted(self)
         panel = self.read_history(y, shortest=self.context_length_)
         given, statics = self.read_known(X, panel), self.static_of(panel, static)
@@ -134,7 +148,7 @@ class Hindsight(Predictor):
             If `y` does not begin right after the training data, or holds no value.
         """
         check_is_fitted(self)
-        panel = self.read_history(y, shortest=1)
+        panel = self.read_new_rows(y)
         given = self.read_known(X, panel)
         errors: list[NDArray[np.float32]] = []
         for key, frame in panel.frames.items():
@@ -151,7 +165,7 @@ class Hindsight(Predictor):
             outputs, scaler = self.forecast_rows(
                 series.history, given.get(key), cutoff, steps, key, series.static, n_future=steps
             )[:2]
-            actual = scaler.transform(frame[self.targets_].to_numpy())
+            actual = scale_frame(frame[self.targets_], scaler, panel.name_of(key))
             errors.append((outputs[0, ..., self.network_.point_output] - actual).ravel())
         squared = np.concatenate(errors).astype(np.float64) ** 2
         if np.isnan(squared).all():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any, TypeVar, dataclass_transform
 
+import numpy as np
+
 T = TypeVar("T")
+LARGEST_COUNT = 2**31 - 1
+LARGEST_NUMBER = 1e300
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
 _WRITTEN = "_written_hyperparameters"  # of one class: the section as written by hand, and the defaults it changes
 
@@ -78,3 +85,56 @@ def _insert_parameters(cls: type) -> None:
     section = f"Parameters\n----------\n{block}\n"
     at = re.search(r"^\w[^\n]*\n-+\n", doc, re.MULTILINE)
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
+
+
+def check_types(config: object, declared: Iterable[Field]) -> None:
+    """Check that hyperparameters are of the types they are declared with: numbers, words, truth values, choices.
+
+    What a network or the engine asks beyond that they check themselves, and so they do with tuples.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another type; the message names the hyperparameter.
+    ValueError
+        If it is none of the choices, or a number that is not finite or larger than any computer counts.
+
+    Examples
+    --------
+    >>> @hyperparameters
+    ... class Config:
+    ...     '''A configuration.'''
+    ...     width: int | None = 8
+    >>> check_types(Config(width="8"), fields(Config))
+    Traceback (most recent call last):
+    TypeError: width must be an integer or None, got '8'
+    """
+    for field in declared:
+        kinds = str(field.type).split(" | ")
+        value = getattr(config, field.name)
+        if not (value is None and "None" in kinds) and not any(kind.startswith(("tuple", "list")) for kind in kinds):
+            _check_type(field.name, value, kinds)
+
+
+def _check_type(name: str, value: Any, kinds: list[str]) -> None:
+    choices = {"bool": (False, True)}.get(kinds[0])
+    if kinds[0].startswith("Literal"):
+        choices = ast.literal_eval(kinds[0].removeprefix("Literal"))
+    if choices is not None:
+        chosen = any(isinstance(value, (type(choice), np.bool_)) and value == choice for choice in choices)
+        if not chosen:
+            raise ValueError(f"{name} must be one of {(*choices, *(None for kind in kinds[1:]))}, got {value!r}")
+        return
+    words = {"int": "an integer", "float": "a number", "str": "a string", "RandomState": "a RandomState"}
+    types: dict[str, Any] = {"int": Integral, "float": Real, "str": str, "RandomState": np.random.RandomState}
+    right = tuple(types[kind] for kind in kinds if kind in types)
+    if not isinstance(value, right) or isinstance(value, bool):
+        wanted = " or ".join(words.get(kind, kind) for kind in kinds)
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    if "RandomState" in kinds:
+        if isinstance(value, Integral) and not 0 <= int(value) < 2**32:
+            raise ValueError(f"{name} must be in [0, 2**32), got {value}")
+    elif "int" in kinds and abs(value) > LARGEST_COUNT:
+        raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {value}")
+    elif "float" in kinds and not abs(value) < LARGEST_NUMBER:  # nor is NaN
+        raise ValueError(f"{name} must be a finite number, got {value}")

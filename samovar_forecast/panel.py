@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from samovar_forecast.frames import Frequency, align_columns, frequency_of, read_frame
+from samovar_forecast.frames import align_columns, read_frame
+from samovar_forecast.time_axis import Frequency, frequency_of, match_axis
 
 PandasPanel = pd.Series | pd.DataFrame | Mapping[Hashable, pd.Series | pd.DataFrame]
 
@@ -76,13 +77,29 @@ class Panel:
         """Every frame with these columns, in this order; see `align_columns`."""
         return self.map(lambda frame, name: align_columns(frame, columns, name))
 
-    def check_form(self, series: Panel) -> None:
-        """Refuse covariates of one series for a panel, and the reverse."""
+    def beside(self, series: Panel) -> Panel:
+        """These covariates on the time axes of their series.
+
+        Raises
+        ------
+        ValueError
+            If they are those of one series and `series` a panel, or the reverse, or if their time axis is of another
+            kind.
+        """
         if (self.layout.kind == "single") != (series.layout.kind == "single"):
             raise ValueError(
                 f"{self.name} must come in the form of {series.name}: one frame for one series; for a panel a frame "
                 f"for each, e.g. {{name: {self.name} for name in {series.name}}}"
             )
+        return self.on_axes({key: frame.index for key, frame in series.frames.items()}, series.name)
+
+    def on_axes(self, axes: Mapping[Hashable, pd.Index], owner: str) -> Panel:
+        """Every frame in the time zone of its series; see `match_axis`."""
+        frames = {
+            key: match_axis(frame, axes[key], self.name_of(key), owner) if key in axes else frame
+            for key, frame in self.frames.items()
+        }
+        return replace(self, frames=frames)
 
     def frequency(self, default: Frequency | None = None) -> Frequency:
         """The step that the time axes share.

@@ -14,12 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from samovar_forecast.fitted_data import Contexts, FittedData
-from samovar_forecast.frames import continue_index
 from samovar_forecast.intervals import activity, interpolate_levels, widen_beyond_horizon
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import PandasPanel
 from samovar_forecast.rolling import forecast_cutoffs
 from samovar_forecast.scaling import Scaler
+from samovar_forecast.time_axis import continue_index
 
 
 class Predictor(FittedData):
@@ -186,8 +186,9 @@ class Predictor(FittedData):
             index = index.append(continue_index(index, self.frequency_, n_behind))
         reach = int(cutoffs.max()) + -(-steps // self.horizon) * self.horizon
         known = self.known_rows(X, index, key, max(0, reach - len(index)), n_future)
-        scaler = self.scaler_of(key, frame)
-        values, scaled_known = self.scaled(frame, known, scaler)
+        # A series that training has not seen is scaled by the rows in front of the first cutoff: nothing looks ahead.
+        scaler = self.scaler_of(key, frame.iloc[: max(1, int(cutoffs.min()))])
+        values, scaled_known = self.scaled(frame, known, scaler, key)
         front = max(0, self.context_length_ - int(cutoffs.min()))
         values = torch.cat([values.new_full((front, values.shape[1]), torch.nan), values])
         if scaled_known is not None:

@@ -9,7 +9,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from samovar_forecast.frames import Frequency, read_frame
+from samovar_forecast.frames import read_frame
+from samovar_forecast.time_axis import Frequency
 
 NAIVE = "seasonal naive"
 _STEPS_PER_YEAR = {"Week": 52, "MonthBegin": 12, "MonthEnd": 12, "BusinessMonthBegin": 12, "BusinessMonthEnd": 12,
@@ -96,7 +97,11 @@ def seasonal_naive_backtest(
             "forecast": (dims, np.where(np.isnan(repeated), frame.ffill().to_numpy()[newest], repeated)),
             "actual": (dims, values[newest + steps]),
         },
-        coords={"cutoff": _wall_clock(frame.index)[rows], "step": steps, "series": list(frame.columns)},
+        coords={
+            "cutoff": _wall_clock(frame.index)[rows].rename("cutoff"),
+            "step": steps,
+            "series": pd.Index(list(frame.columns), tupleize_cols=False),
+        },
         attrs={"model": NAIVE, "season": season},
     )
 

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.frames import align_columns, continue_index, frequency_of, order_columns, read_frame, select_rows
+from samovar_forecast.frames import align_columns, order_columns, read_frame, select_rows
+from samovar_forecast.time_axis import continue_index, frequency_of
 from tests.conftest import waves
 
 

@@ -54,11 +54,11 @@ def test_robust_of_mostly_one_value_is_the_deviation():
 
 
 @pytest.mark.parametrize("kind", ["standard", "robust"])
-@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -123456.789, 1e9 + 0.1])
-def test_constants_have_scale_one(kind, value):
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -123456.789, 1e9 + 0.1, 1e-30, 3e139])
+def test_constants_are_scaled_by_their_size(kind, value):
     """The deviation of 0.1, 0.1, ... is 1e-17 in floating point."""
     scaler = Scaler.fit(np.full((161, 1), value), kind)
-    assert scaler.scale[0] == 1
+    assert scaler.scale[0] == (abs(value) or 1)
     assert scaler.center[0] == pytest.approx(value)
 
 

@@ -10,6 +10,7 @@ except ImportError as error:
 from darts.utils.serialization import add_safe_globals
 
 from samovar_darts.calendar_encoder import CalendarEncoder
+from samovar_darts.frames import series_from_frame
 from samovar_darts.models import (
     ALL_MODELS,
     AutoformerModel,
@@ -31,6 +32,7 @@ __all__ = [
     "PSFAttentionModel",
     "SAMformerModel",
     "SAMoVARModel",
+    "series_from_frame",
 ]
 
 # darts unpickles a saved model only from classes that are registered

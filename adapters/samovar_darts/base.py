@@ -6,8 +6,11 @@ Together with `network_module` it is the bond with darts: whatever touches its i
 from __future__ import annotations
 
 import inspect
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,8 +26,10 @@ from torch import Tensor
 from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
+from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.calendar_features import choose_calendar
+from samovar_forecast.hyperparameters import check_types
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -66,6 +71,7 @@ class DartsModel(MixedCovariatesTorchModel):
     network_class: ClassVar[type[ForecastNetwork]]
     recipe: ClassVar[type[TrainingConfig]] = TrainingConfig
     add_encoders: dict[str, Any] | None
+    seen: Seen | None = None
     trainer: Any  # the Trainer of Lightning, once there is one
     __signature__: ClassVar[inspect.Signature]
 
@@ -87,6 +93,11 @@ class DartsModel(MixedCovariatesTorchModel):
         use_static_covariates: bool = True,
         **kwargs: Any,
     ) -> None:
+        for name, value in (("input_chunk_length", input_chunk_length), ("output_chunk_length", output_chunk_length)):
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         chosen = self.model_params  # every argument; what darts makes of them is read from here
         if chosen.get("optimizer_cls") is None:
             defaults = {
@@ -130,6 +141,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return True
 
     def _create_model(self, train_sample: TorchTrainingSample) -> NetworkModule:
+        check_types(self, (*self.network_fields(), *self.training_fields()))
         hyperparameters = {field.name: getattr(self, field.name) for field in self.network_fields()}
         return NetworkModule(
             self.network_class,
@@ -143,7 +155,10 @@ class DartsModel(MixedCovariatesTorchModel):
         self, series: Sequence[TimeSeries], past_covariates: Any, future_covariates: Any, *args: Any, **kwargs: Any
     ) -> Any:
         spans = [(0, len(one) - 1) for one in series]
-        self._checks().check(series, past_covariates, future_covariates, spans)
+        self.seen = seen_of(series=series, past_covariates=past_covariates, future_covariates=future_covariates)
+        checks = self._checks()
+        checks.check(series, past_covariates, future_covariates, spans)
+        checks.check_moves(series, past_covariates)
         if self.likelihood is None:
             check_gaps_cost_nothing(series, self.pl_module_params.get("loss_fn") or torch.nn.MSELoss())
         return super()._build_train_dataset(series, past_covariates, future_covariates, *args, **kwargs)
@@ -157,6 +172,9 @@ class DartsModel(MixedCovariatesTorchModel):
         stride: int = 0,
         bounds: NDArray[np.int64] | None = None,
     ) -> Any:
+        roles = {"series": series, "past_covariates": past_covariates, "future_covariates": future_covariates}
+        if self.seen is not None:
+            check_seen(self.seen, **roles)
         # Only what the forecasts read, so that a loop of forecasts does not go over all of the past each time.
         cutoffs = [(len(one), len(one)) for one in series] if bounds is None else bounds
         beyond = max(n, self.output_chunk_length) + self.output_chunk_shift - 1
@@ -167,7 +185,7 @@ class DartsModel(MixedCovariatesTorchModel):
     def _checks(self) -> SeriesChecks:
         return SeriesChecks(
             window_norm=bool(self.pl_module_params.get("use_reversible_instance_norm")),
-            logarithmic=[] if self.model is None else self.model.scaler.logarithmic.tolist(),
+            scaler=None if self.model is None else self.model.scaler,
             static=self.uses_static_covariates,
         )
 
@@ -226,4 +244,13 @@ class DartsModel(MixedCovariatesTorchModel):
             # darts writes weights through a trainer, which a loaded or adopted model lacks until it forecasts
             self.trainer = self._setup_trainer(None, self.model, epochs=self.n_epochs)
             self.trainer.strategy.connect(self.model)
-        super().save(path, clean)
+        if path is None:
+            super().save(path, clean)
+            return
+        # darts writes into the old files; a full disk or a kill on the way would leave no model at all.
+        target = Path(path)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:64]}.") as folder:
+            super().save(str(Path(folder) / target.name), clean)
+            for name in (f"{target.name}.ckpt", target.name):
+                if (Path(folder) / name).exists():  # before the first step there are no weights
+                    os.replace(Path(folder) / name, target.with_name(name))

@@ -26,8 +26,8 @@ def from_core(core: Forecaster) -> DartsModel:
     A fitted forecaster brings its scaler along, so the darts model takes series in the units of the data. In
     darts the `targets` are the series, in that order, the other columns of `y` the past covariates, in the order
     of the frame, and the columns of `X` the future covariates. `quantiles` become `QuantileRegression`. darts has its
-    own validation series, scaling of unfitted models and logging in place of `validation_fraction`, `scaler`, `log1p`
-    and `logger`, and nothing in place of `sampling`.
+    own validation series, scaling of unfitted models and logging in place of `validation_fraction`, `scaler`, `log1p`,
+    `logger` and `checkpoint_dir`, and nothing in place of `sampling`.
 
     Parameters
     ----------

@@ -23,7 +23,8 @@ from samovar_darts.schedule import Schedule
 from samovar_darts.series_scaler import SeriesScaler
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.losses import MeanOverObserved, ascending
+from samovar_forecast.training.losses import ascending
+from samovar_forecast.training.metrics import MeanOverObserved
 from samovar_forecast.training.sharpness import SharpnessAware
 
 _REAL_VALUED = {
@@ -221,5 +222,5 @@ def _use_monte_carlo_dropout(network: nn.Module) -> None:
     """Replace dropout by the kind that darts can keep on in `predict(mc_dropout=True)`."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Dropout:
+            if isinstance(child, nn.Dropout):
                 setattr(module, name, MonteCarloDropout(child.p))

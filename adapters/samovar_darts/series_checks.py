@@ -10,6 +10,9 @@ import torch
 from darts import TimeSeries
 from numpy.typing import NDArray
 
+from samovar_darts.series_scaler import SeriesScaler
+from samovar_forecast.scaling import LARGEST_SCALED, check_moves
+
 
 class SeriesChecks:
     """Checks of the rows that a model reads: the past may have gaps (NaN), what is known in the future may not.
@@ -18,14 +21,14 @@ class SeriesChecks:
     ----------
     window_norm : bool
         Whether darts normalises the windows, which spreads a gap over all of its window.
-    logarithmic : sequence of bool
-        Which of the past covariates and targets, in this order, the scaler takes the logarithm of.
+    scaler : SeriesScaler or None
+        The scaler of the past covariates and targets, in this order, where the model has one yet.
     static : bool
         Whether the model reads static covariates.
     """
 
-    def __init__(self, window_norm: bool, logarithmic: Sequence[bool], static: bool) -> None:
-        self.window_norm, self.logarithmic, self.static = window_norm, list(logarithmic), static
+    def __init__(self, window_norm: bool, scaler: SeriesScaler | None, static: bool) -> None:
+        self.window_norm, self.scaler, self.static = window_norm, scaler, static
 
     def check(
         self,
@@ -39,13 +42,12 @@ class SeriesChecks:
         Raises
         ------
         ValueError
-            If a value is infinite; if a future or static covariate is missing, or a target that darts is to
-            normalise; if a logarithm does not exist.
+            If a value is infinite, or too large for the precision of the series; if a future or static covariate is
+            missing, or a target that darts is to normalise; if a logarithm does not exist.
         """
         for number, (target, (first, last)) in enumerate(zip(series, spans, strict=True)):
             start, end = (target.start_time() + position * target.freq for position in (first, last))
-            columns = len(self.logarithmic) - target.n_components
-            self._check_past(f"series[{number}]", target, start, end, self.logarithmic[columns:])
+            self._check_past(f"series[{number}]", target, start, end, slice(-target.n_components, None))
             if self.window_norm:
                 _refuse(
                     f"series[{number}]", target, start, end, np.isnan,
@@ -54,26 +56,62 @@ class SeriesChecks:
                 )  # fmt: skip
             if past_covariates is not None:
                 past = past_covariates[number]
-                self._check_past(f"past_covariates[{number}]", past, start, end, self.logarithmic[:columns])
+                self._check_past(f"past_covariates[{number}]", past, start, end, slice(past.n_components))
             if future_covariates is not None:
                 _refuse(
                     f"future_covariates[{number}]", future_covariates[number], start, end, _not_finite,
                     "is missing or infinite: fill it, what is known in the future has a value at every step",
                 )  # fmt: skip
+                self._check_size(f"future_covariates[{number}]", future_covariates[number], start, end, None)
             if self.static and target.static_covariates is not None:
                 holes = ~np.isfinite(target.static_covariates_values(copy=False))
                 if holes.any():
                     name = target.static_covariates.columns[holes.any(axis=0)][0]
                     raise ValueError(f"static covariate {name!r} of series[{number}] is missing or infinite: fill it")
 
-    def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, logarithmic: list[bool]) -> None:
+    def check_moves(self, series: Sequence[TimeSeries], past_covariates: Sequence[TimeSeries] | None) -> None:
+        """Check that training series have values, and move enough for a network to see without a scaler in front.
+
+        Raises
+        ------
+        ValueError
+            With the name of the first component that does not.
+        """
+        scaled = self.scaler is not None and not (self.scaler.scale == 1).all()
+        for role, given in (("series", series), ("past_covariates", past_covariates or ())):
+            for number, one in enumerate(given):
+                values = one.all_values(copy=False)[:, :, 0].astype(np.float64)
+                empty = np.isnan(values).all(axis=0)
+                if role == "series" and empty.any():
+                    raise ValueError(
+                        f"{role}[{number}]: component {one.components[empty.argmax()]!r} has no value at all"
+                    )
+                mend = "darts.dataprocessing.transformers.Scaler"
+                if not scaled:
+                    check_moves(values, list(one.components), f"{role}[{number}]", mend)
+
+    def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, columns: slice) -> None:
+        """Check values that lie in some columns of the scaler."""
         _refuse(name, values, start, end, np.isinf, "is infinite: replace it, by NaN if it was not observed")
-        if any(logarithmic):
-            chosen = np.array(logarithmic)[:, None]
+        self._check_size(name, values, start, end, columns)
+        if self.scaler is not None and self.scaler.logarithmic[columns].any():
+            chosen = self.scaler.logarithmic[columns].cpu().numpy()[:, None]
             _refuse(
                 name, values, start, end, lambda rows: (rows <= -1) & chosen,
                 "is not above -1, and the model takes log(1 + y) of it",
             )  # fmt: skip
+
+    def _check_size(self, name: str, values: TimeSeries, start: Any, end: Any, columns: slice | None) -> None:
+        limit = LARGEST_SCALED if values.dtype == np.float32 else LARGEST_SCALED**10
+        center, scale = np.zeros((1, 1)), np.ones((1, 1))
+        if self.scaler is not None and columns is not None:
+            parts = (self.scaler.center, self.scaler.scale)
+            center, scale = (part[columns].double().cpu().numpy()[:, None] for part in parts)
+        _refuse(
+            name, values, start, end, lambda rows: np.abs(rows - center) > limit * scale,
+            f"is too large for {values.dtype} numbers: scale the series, e.g. with "
+            "darts.dataprocessing.transformers.Scaler, or mend it",
+        )  # fmt: skip
 
 
 def _not_finite(rows: NDArray[Any]) -> NDArray[np.bool_]:

@@ -17,8 +17,10 @@ from sktime.split.base import BaseSplitter
 
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
-from samovar_forecast.panel import Panel
+from samovar_forecast.panel import Panel, read_panel
+from samovar_forecast.time_axis import plain_index
 from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
@@ -91,6 +93,34 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         """
         return self._set_params_at("pretrained", params)
 
+    def _check_X_y(self, X: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: N802  # sktime's name
+        X, y = (_on_plain_index(data) for data in (X, y))
+        try:
+            return super()._check_X_y(X, y, **kwargs)
+        except TypeError:  # sktime says only that data are of no type it knows; the row or the column is said here
+            for data, name in ((y, "y"), (X, "X")):
+                if isinstance(data, (pd.Series, pd.DataFrame)):
+                    read_panel(data, name, missing=True)
+            raise
+
+    @interrupts_held_back()
+    def pretrain(self, y: Any, X: Any = None, fh: Any = None) -> Self:
+        """Train one network on a panel; see `BaseForecaster.pretrain`, and `fit` for Ctrl-C."""
+        return super().pretrain(y, X, fh)
+
+    @interrupts_held_back()
+    def fit(self, y: Any, X: Any = None, fh: Any = None) -> Self:
+        """Train on series; see `BaseForecaster.fit`.
+
+        After Ctrl-C the forecaster is complete with the best weights so far before KeyboardInterrupt is raised.
+        """
+        return super().fit(y, X, fh)
+
+    @interrupts_held_back()
+    def update(self, y: Any, X: Any = None, update_params: bool = True) -> Self:
+        """Take in new rows; see `BaseForecaster.update`, and `fit` for Ctrl-C."""
+        return super().update(y, X, update_params)
+
     def _core_params(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self.core_class)}
 
@@ -127,7 +157,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> Self:
         core = self.forecaster_
-        panel = core.read_history(y, shortest=1)
+        panel = core.read_new_rows(y)
         given = core.read_known(X, panel)
         for key, new in panel.frames.items():
             if key in self._observed and new.index[0] <= self._observed[key].cutoff[0]:
@@ -237,7 +267,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         across_series = cv.get_tag("split_hierarchical", False, raise_error=False)
         if not counts_rows or across_series or (isinstance(core.frequency_, int) and core.frequency_ > 1):
             return None
-        panel = core.read_history(y, shortest=1)
+        panel = core.read_new_rows(y)
         windows = forecast_windows(core, self._observed, panel, cv, core.read_known(X, panel), steps)
         if windows is None:
             return None
@@ -269,3 +299,11 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
             {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2},
             {**tiny, "horizon": 1, "max_steps": 1, "quantiles": quantiles, "scaler": "none", "fine_tune_epochs": 1},
         ]
+
+
+def _on_plain_index(data: Any) -> Any:
+    """Rows of pandas on an index that sktime knows; see `plain_index`."""
+    if not isinstance(data, (pd.Series, pd.DataFrame)) or isinstance(data.index, pd.MultiIndex):
+        return data
+    index = plain_index(data.index)
+    return data if index is data.index else data.set_axis(index)

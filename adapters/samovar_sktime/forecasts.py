@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sktime.split.base import BaseSplitter
 
 from samovar_forecast.forecaster import Forecaster
-from samovar_forecast.frames import continue_index
 from samovar_forecast.panel import Panel
 from samovar_forecast.scaling import Scaler
+from samovar_forecast.time_axis import continue_index
 from samovar_sktime.moving_cutoffs import window_ends
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.rows_asked import RowsAsked

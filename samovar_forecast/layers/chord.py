@@ -21,7 +21,7 @@ def count_factors(n_tokens: int) -> int:
     >>> count_factors(128), count_factors(100), count_factors(1)
     (7, 7, 1)
     """
-    return max(1, (n_tokens - 1).bit_length())
+    return max(1, int(n_tokens - 1).bit_length())
 
 
 def chord_offsets(n_links: int) -> list[int]:

@@ -90,7 +90,7 @@ def _masked(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return (queries @ keys.mT).tril_() @ values
     leading = torch.broadcast_shapes(queries.shape[:-2], keys.shape[:-2], values.shape[:-2])
     inputs = [part.expand(*leading, *part.shape[-2:]).flatten(0, -3) for part in (queries, keys, values)]
-    output, _ = _MaskedAttention.apply(*inputs)  # type: ignore[no-untyped-call]
+    output, _ = _MaskedAttention.apply(*inputs)
     return output.reshape(*leading, *output.shape[-2:])
 
 
@@ -108,7 +108,7 @@ class _MaskedAttention(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, scores = ctx.saved_tensors
         of_scores = torch.bmm(gradient, values.mT).tril_()

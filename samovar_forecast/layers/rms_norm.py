@@ -37,7 +37,7 @@ def rms_norm(tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
     >>> rms_norm(torch.tensor([3.0, 4.0, 0.0, 0.0]), torch.ones(4), eps=0.0)
     tensor([1.2000, 1.6000, 0.0000, 0.0000])
     """
-    return _RMSNorm.apply(tokens, scale, eps)  # type: ignore[no-untyped-call]
+    return _RMSNorm.apply(tokens, scale, eps)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -72,7 +72,7 @@ class _RMSNorm(torch.autograd.Function):
         return normalised * scale
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         normalised, reciprocal, scale = ctx.saved_tensors
         product = gradient * normalised

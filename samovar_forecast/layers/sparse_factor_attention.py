@@ -164,7 +164,7 @@ class SparseFactorAttention(nn.Module):
             nn.init.normal_(layer.weight, std=(second_moment * d_model) ** -0.5)
             nn.init.zeros_(layer.bias)
         self.values = nn.Sequential(hidden, nn.GELU(), out)
-        self.weights = FactorWeights(d_model, n_factors, n_links=1 + (n_tokens - 1).bit_length())
+        self.weights = FactorWeights(d_model, n_factors, n_links=1 + int(n_tokens - 1).bit_length())
         self._initialise(n_tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:

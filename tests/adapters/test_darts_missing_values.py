@@ -17,7 +17,7 @@ from samovar_darts.observed_targets import ObservedTargets, hide_missing, is_obs
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, mean_over_observed
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Windows
+from samovar_forecast.training.windows import Part, Windows
 from tests.adapters.test_darts_training import FROZEN, logged, make, windows_of
 
 UNIVARIATE = [
@@ -200,7 +200,7 @@ def test_the_loss_with_gaps_is_that_of_the_core(model_class):
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
     core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
-    expected = float(core.training_step(windows.starts, 0).detach())
+    expected = float(core.training_step(Part(windows.starts, 1.0), 0).detach())
     assert logged(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -15,7 +15,7 @@ from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.networks.segment_network import SegmentNetwork
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Windows
+from samovar_forecast.training.windows import Part, Windows
 from tests.conftest import suited
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
@@ -81,7 +81,8 @@ def test_the_loss_is_that_of_the_core(model_class):
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
     core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
-    assert logged(model)["train_loss"] == pytest.approx(float(core.training_step(windows.starts, 0)), rel=1e-5)
+    expected = float(core.training_step(Part(windows.starts, 1.0), 0))
+    assert logged(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_sample_weights_count_for_both_objectives(segment_model_class):
@@ -161,7 +162,7 @@ def test_the_optimizer_of_the_core(model_class):
     """And its learning rates: the windows, and so the steps, are the same in both hosts."""
     recipe = model_class.recipe(batch_size=32, max_epochs=4)
     model = make(model_class, n_epochs=4, batch_size=32).fit(waves(100))
-    core = ForecastingModule(torch.nn.Linear(1, 1), recipe, range(71), None, torch.Generator()).configure_optimizers()
+    core = ForecastingModule(model.model.network, recipe, range(71), None, torch.Generator()).configure_optimizers()
     optimizer, used = core["optimizer"], model.trainer.optimizers[0]
     assert type(used) is type(optimizer)
     assert used.defaults == optimizer.defaults

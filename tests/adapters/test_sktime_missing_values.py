@@ -51,10 +51,10 @@ def test_gaps_cost_little_on_a_clean_sine():
     errors = {}
     for share in (0.0, 0.2):
         history = with_gaps(y.iloc[:N_TRAIN], share)
-        forecaster = SAMoVARForecaster(**SINE).fit(history)
-        errors[share] = squared_error(forecaster.predict(fh=range(1, 13)), y)
+        forecasters = [SAMoVARForecaster(**SINE | {"random_state": seed}).fit(history) for seed in range(3)]
+        errors[share] = np.mean([squared_error(one.predict(fh=range(1, 13)), y) for one in forecasters])
     assert errors[0.0] < 0.01
-    assert errors[0.2] < 0.05  # of a variance of 0.5
+    assert errors[0.2] < 0.05  # of a variance of 0.5; with one seed it is anything from .015 to .1
 
 
 def test_gaps_in_the_history_alone():

@@ -1,0 +1,46 @@
+"""What a model has seen of the series it was fitted on, and how other series are held against that.
+
+darts takes components by position and any step of time: columns in another order, or days in place of hours, would give
+forecasts without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from darts import TimeSeries
+
+Seen = dict[str, Any]  # plain, so that darts can save it
+
+
+def seen_of(**roles: Sequence[TimeSeries] | None) -> Seen:
+    """Component names by role, where all series share them, and the steps of the targets."""
+    seen: Seen = {"step": sorted({str(one.freq) for one in roles["series"] or ()})}
+    for role, given in roles.items():
+        names = {tuple(one.components) for one in given or ()}
+        seen[role] = list(names.pop()) if len(names) == 1 else None
+    return seen
+
+
+def check_seen(seen: Seen, **roles: Sequence[TimeSeries] | None) -> None:
+    """Refuse series that a model would read as others than it was fitted on.
+
+    One target may have any name: a model of many series forecasts new ones.
+
+    Raises
+    ------
+    ValueError
+        If components have other names than in `fit`, or another order, or the targets another step.
+    """
+    for role, given in roles.items():
+        for number, one in enumerate(given or ()):
+            names, wanted = list(one.components), seen.get(role)
+            if wanted is not None and names != wanted and not (role == "series" and len(names) == 1):
+                raise ValueError(
+                    f"{role}[{number}] has the components {names}, the model was fitted on {wanted}: bring them into "
+                    f"that order, e.g. series[{wanted}], or rename them"
+                )
+            if role == "series" and str(one.freq) not in seen["step"]:
+                steps = " and ".join(seen["step"])
+                raise ValueError(f"{role}[{number}] has a step of {one.freq_str}, the model was fitted on {steps}")
