@@ -1,11 +1,12 @@
 # make demo   install into .venv, then fit, backtest and picture a forecast of real data
 # make test   install everything for development into .venv, then lint, type-check and test
+# make lowest the core's tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 VENV ?= .venv
 PYTHON ?= python3
 DATA ?=
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint lowest clean
 
 demo: $(VENV)/.core
 	$(VENV)/bin/samovar-forecast demo $(if $(DATA),--data $(DATA))
@@ -17,6 +18,13 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+lowest: $(VENV)/.dev
+	$(PYTHON) -m venv .venv-lowest
+	$(VENV)/bin/python benchmarks/lowest_versions.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable ".[tensorboard]" pytest
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q tests/training tests/test_persistence.py tests/test_model_files.py \
+		tests/test_forecaster.py tests/test_frames.py tests/test_panel.py tests/test_intervals.py tests/test_cli.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,4 +38,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.core
 
 clean:
-	rm -rf $(VENV) dist demo-output
+	rm -rf $(VENV) .venv-lowest dist demo-output

@@ -300,7 +300,7 @@ class TestDarts:
         model = darts_model().fit(series_from_frame(y))
         for _ in range(2):
             model.save(str(tmp_path / "model"))
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.ckpt"]
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "model.ckpt", "model.sha256"]
         loaded = SAMoVARModel.load(str(tmp_path / "model"))
         np.testing.assert_array_equal(loaded.predict(8).values(), model.predict(8).values())
         with pytest.raises(ValueError, match="has the components"):

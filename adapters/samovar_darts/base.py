@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from darts import TimeSeries
-from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel, TorchForecastingModel
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.torch import random_method
 from darts.utils.ts_utils import get_single_series
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samovar_darts import saved_files
 from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
@@ -231,7 +232,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return self
 
     def save(self, path: str | None = None, clean: bool = False) -> None:
-        """Write the model to `path` and its weights to ``path + ".ckpt"``; see darts.
+        """Write the model to `path`, its weights to ``path + ".ckpt"`` and checksums to ``path + ".sha256"``.
 
         Parameters
         ----------
@@ -251,6 +252,22 @@ class DartsModel(MixedCovariatesTorchModel):
         target = Path(path)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:64]}.") as folder:
             super().save(str(Path(folder) / target.name), clean)
-            for name in (f"{target.name}.ckpt", target.name):
+            saved_files.announce(target, Path(folder))
+            for name in saved_files.names_of(target):
                 if (Path(folder) / name).exists():  # before the first step there are no weights
                     os.replace(Path(folder) / name, target.with_name(name))
+        saved_files.settle(target)
+
+    @staticmethod
+    def load(
+        path: str, pl_trainer_kwargs: dict[str, Any] | None = None, trusted: bool = False, **kwargs: Any
+    ) -> TorchForecastingModel:
+        """Read a model that `save` wrote; see darts.
+
+        Raises
+        ------
+        ModelFileError
+            If a file is missing, or does not match its checksum. Without checksums darts reads what it finds.
+        """
+        saved_files.check(Path(path))
+        return MixedCovariatesTorchModel.load(path, pl_trainer_kwargs, trusted, **kwargs)
