@@ -30,9 +30,9 @@ error**: any other. **Silent wrong**: a result that is not right; where no forec
 _TAIL = """
 ## What is not good on our side either
 
-- sktime and darts save models in their own formats, and our forecasters there do as they do. Neither host checks the
-  weights that it reads, and a model file of sktime is a pickle, which runs what is inside. Keep the model file of this
-  package where a file comes from somewhere else; `to_sktime` and `to_darts` bring its weights along.
+- sktime saves models in its own format, and our forecaster there does as it does: the file is a pickle, which runs what
+  is inside, and damage raises an error of the zip archive. Our darts models lay checksums beside darts' files. Keep the
+  model file of this package where a file comes from somewhere else; `to_sktime` and `to_darts` bring its weights along.
 - darts knows no time zones: series with one are refused, not forecast.
 - In darts nothing is scaled unless the weights came from `to_darts`, so values that are too large or too small for a
   network are refused there, and forecast by the other two.
