@@ -16,6 +16,7 @@ from samovar_forecast.command_accuracy import (
     print_table,
     save_plot,
 )
+from samovar_forecast.command_benchmark import benchmark
 from samovar_forecast.command_errors import Commands, files_for_arguments
 from samovar_forecast.command_files import (
     check_output,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 MODEL_FILE, TEST_FRACTION = Path("model.safetensors"), 0.2
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(benchmark, name="benchmark")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,101 @@
+"""What the training of another library's model is given from here: the budget, and the choice of the best epoch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+
+class BestEpoch(pl.Callback):
+    """Keep the weights of the lowest validation error, stop after `patience` epochs without a better one.
+
+    Parameters
+    ----------
+    monitor : str
+        Name under which the library logs its validation error.
+    patience : int or None
+        None: never stop.
+
+    Attributes
+    ----------
+    epoch : int
+        The best epoch, counted from 1.
+    """
+
+    def __init__(self, monitor: str, patience: int | None) -> None:
+        self.monitor, self.patience = monitor, patience
+        self.error, self.epoch = math.inf, 0
+        self._weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        error, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
+        if error < self.error:
+            self.error, self.epoch = error, epoch
+            self._weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        elif not math.isfinite(error) or (self.patience is not None and epoch - self.epoch >= self.patience):
+            trainer.should_stop = True
+
+    def give_to(self, module: nn.Module) -> None:
+        """Put the kept weights in.
+
+        Raises
+        ------
+        ValueError
+            If no epoch had a finite error.
+        """
+        if not self._weights:
+            raise ValueError("training diverged: no epoch has a finite validation error; lower the learning rate")
+        module.load_state_dict(self._weights)
+
+
+class Clock:
+    """The seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+
+def trainer_settings(device: str) -> dict[str, Any]:
+    """What Lightning's Trainer is told in every library: nothing is written, nothing is shown."""
+    return {
+        "accelerator": ACCELERATORS[device],
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the banners and tips of Lightning away, whose warnings are about the loaders of the libraries."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", message="'pin_memory' argument is set as true")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,121 @@
+"""Models by name: trained on the same windows under the same budget, each the way of its own library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samovar_forecast.benchmark.plan import FORECASTERS
+from samovar_forecast.benchmark.protocol import Forecast, Task
+from samovar_forecast.benchmark.runs import Run
+from samovar_forecast.seasonal_naive import season_length, seasonal_naive_backtest
+from samovar_forecast.time_axis import frequency_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes
+    ----------
+    forecast : callable
+        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
+    parameters : int
+        Trainable ones.
+    epochs, best_epoch : int
+        Passes over all training windows, and the one whose weights were kept.
+    seconds : float
+        Of training, with validation, since `resumed_after_epoch`.
+    resumed_after_epoch : int
+        Epochs of a process before this one, which was killed.
+    """
+
+    forecast: Forecast
+    parameters: int = 0
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    resumed_after_epoch: int = 0
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        return self.seconds / max(self.epochs - self.resumed_after_epoch, 1)
+
+
+def train(run: Run, task: Task, folder: Path) -> Trained:
+    """Train the model of a run; what it needs to go on after it was killed is kept in the folder."""
+    library, _, _ = run.model.rpartition(":")
+    trainers: dict[str, Callable[[Run, Task, Path], Trained]] = {
+        "darts": _train_darts, "neuralforecast": _train_neuralforecast, "": _train_ours,
+    }  # fmt: skip
+    named = {"naive": _train_naive, "linear": _train_darts}
+    return named.get(run.model, trainers[library])(run, task, folder)
+
+
+def _train_ours(run: Run, task: Task, folder: Path) -> Trained:
+    from samovar_forecast.training.checkpoints import CheckpointError, remove_checkpoint
+
+    rows = task.rows_to_fit
+    forecaster = FORECASTERS[run.model](
+        **run.hyperparameters,
+        horizon=run.horizon,
+        context_length=run.context_length,
+        validation_fraction=len(task.validation) / len(rows),
+        random_state=run.seed,
+        device=run.device,
+        checkpoint_dir=str(folder),
+    )
+    try:
+        before = _epochs_in(folder)
+        forecaster.fit(rows)
+    except CheckpointError as error:  # such as of another version of PyTorch
+        print(f"{error}; the training begins again", file=sys.stderr)
+        remove_checkpoint(folder)
+        before = 0
+        forecaster.fit(rows)
+
+    def forecast(rows: pd.DataFrame) -> NDArray[np.float64]:
+        return forecaster.backtest(rows)["forecast"].to_numpy()
+
+    done = forecaster.training_summary_
+    return Trained(forecast, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before)
+
+
+def _epochs_in(folder: Path) -> int:
+    from samovar_forecast.training.checkpoints import FILE_NAME, read_checkpoint
+
+    checkpoint = folder / FILE_NAME
+    return int(read_checkpoint(checkpoint)["epoch"]) + 1 if checkpoint.exists() else 0
+
+
+def _train_naive(run: Run, task: Task, folder: Path) -> Trained:
+    season = season_length(frequency_of(task.train.index))
+    if season > run.context_length:
+        raise ValueError(f"a season has {season} rows and the look-back {run.context_length}; raise the context length")
+
+    def forecast(rows: pd.DataFrame) -> NDArray[np.float64]:
+        cutoffs = np.arange(run.context_length - 1, len(rows) - run.horizon)
+        return seasonal_naive_backtest(rows, run.horizon, season, rows.index[cutoffs])["forecast"].to_numpy()
+
+    return Trained(forecast)
+
+
+def _train_darts(run: Run, task: Task, folder: Path) -> Trained:
+    from samovar_forecast.benchmark.darts_models import train
+
+    return train(run, task)
+
+
+def _train_neuralforecast(run: Run, task: Task, folder: Path) -> Trained:
+    from samovar_forecast.benchmark.neuralforecast_models import train
+
+    return train(run, task)

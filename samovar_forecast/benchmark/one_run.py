@@ -1,0 +1,110 @@
+"""One run in a process of its own: ``python -m samovar_forecast.benchmark.one_run``, with the run on its stdin."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+BUSY = 75  # the exit status of a process that finds another one at the same run
+
+
+def main() -> int:
+    """Train, score and record the run that stdin describes; the process ends when stdin is closed.
+
+    What goes wrong ends the process: whoever has started it records that.
+    """
+    began = time.perf_counter()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who has started this process
+    message = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    # Nothing heavy is imported before it is clear that there is something to do, and the end of the parent is heard.
+    from filelock import FileLock, Timeout
+
+    from samovar_forecast.benchmark.runs import Run
+    from samovar_forecast.benchmark.store import DONE, Store
+
+    run, store = Run.from_dict(message["run"]), Store(message["store"])
+    folder = store.workplace(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(store.lock(run), timeout=0):
+            if not store.is_done(run):
+                store.write(run, DONE, measure(run, folder, began))
+            store.clear(run)
+    except Timeout:
+        return BUSY
+    return 0
+
+
+def measure(run: Any, folder: Path, began: float) -> dict[str, Any]:
+    """Train the model of a run and score it; what the record says of it."""
+    import torch
+
+    from samovar_forecast.benchmark.models import train
+    from samovar_forecast.benchmark.protocol import load_task, score
+
+    task = load_task(run.data, run.context_length, run.horizon, run.file, run.shares)
+    trained = train(run, task, folder)
+    lengths = task.context_length, task.horizon
+    validation = score(trained.forecast, task.validation_windows, *lengths)
+    test = score(trained.forecast, task.test, *lengths)
+    return {
+        "mse": test.mse,
+        "mae": test.mae,
+        "windows": test.windows,
+        "validation_mse": validation.mse,
+        "validation_mae": validation.mae,
+        "parameters": trained.parameters,
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "seconds_per_epoch": round(trained.seconds_per_epoch, 3),
+        "training_seconds": round(trained.seconds_per_epoch * trained.epochs, 1),
+        "total_seconds": round(time.perf_counter() - began, 1),
+        "resumed_after_epoch": trained.resumed_after_epoch,
+        "peak_memory_mb": peak_memory_mb(),
+        "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if run.device == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "versions": _versions(run.model),
+    }
+
+
+def peak_memory_mb() -> int | None:
+    """The peak memory of this process; None where the system does not tell.
+
+    Not ru_maxrss: a process inherits that of the one that has started it.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
+    return None if found is None else round(int(found[1]) / 1024)
+
+
+def _versions(model: str) -> dict[str, str]:
+    library = {"linear": "darts"}.get(model, model.rpartition(":")[0])
+    packages = ("python", "samovar-forecast", "torch", "numpy", "pandas", "pytorch-lightning", library)
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages[1:]:
+        if package:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:  # run from a source tree, without having been installed
+                found[package] = "not installed"
+    return found
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""What every model is given and how every model is scored: scaled rows, their split, and all windows of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from samovar_forecast import datasets
+from samovar_forecast.frames import read_frame
+from samovar_forecast.scaling import Scaler
+from samovar_forecast.tables import read_table
+
+Forecast = Callable[[pd.DataFrame], NDArray[Any]]
+
+DEFAULT_SHARES = (0.7, 0.1, 0.2)
+_NUMBERS_AT_ONCE = 2**24  # forecasts of hundreds of series over every cutoff would not fit into memory
+
+
+@dataclass(frozen=True)
+class Task:
+    """The rows of a data set, in standard deviations of its training rows.
+
+    Attributes
+    ----------
+    train, validation, test : DataFrame
+        Single precision. Validation holds the rows that choose the epoch and no others; test begins early where the
+        protocol has it so, by one context.
+    context_length, horizon : int
+        Rows that a forecast sees, and rows that it is made for.
+    scaler : Scaler
+        Fitted on the training rows.
+    """
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    context_length: int
+    horizon: int
+    scaler: Scaler
+
+    @property
+    def rows_to_fit(self) -> pd.DataFrame:
+        """Training rows, and the validation rows behind them."""
+        return pd.concat([self.train, self.validation])
+
+    @property
+    def validation_windows(self) -> pd.DataFrame:
+        """The validation rows with the context of their first forecast in front."""
+        return pd.concat([self.train.iloc[len(self.train) - self.context_length :], self.validation])
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors over all windows, steps and series, each counted once.
+
+    Attributes
+    ----------
+    windows : int
+        Forecasts made.
+    mse, mae : float
+        In units of the rows given.
+    """
+
+    windows: int
+    mse: float
+    mae: float
+
+
+def load_task(
+    data: str, context_length: int, horizon: int, file: str | None = None, shares: Sequence[float] | None = None
+) -> Task:
+    """Read a data set and split and scale it as its protocol says.
+
+    Parameters
+    ----------
+    data : str
+        One of `datasets.names()`; of no effect if `file` is given.
+    context_length, horizon : int
+        Rows that a forecast sees, and rows that it is made for.
+    file : path or None
+        CSV or Parquet file with a time axis in its first column.
+    shares : sequence of three numbers or None
+        Training, validation and test rows of a file, as shares of all of them. None: 0.7, 0.1 and 0.2.
+
+    Raises
+    ------
+    ValueError
+        If the data are not right, or a part holds no window.
+    OSError
+        If they cannot be read.
+    """
+    if file is None:
+        train, validation, test = datasets.split(data, context_length)
+        validation = validation[validation.index > train.index[-1]]  # without the early rows
+    else:
+        frame = read_frame(read_table(Path(file)), file, missing=True)
+        first, second = borders(len(frame), shares or DEFAULT_SHARES)
+        train, validation = frame.iloc[:first], frame.iloc[first:second]
+        test = frame.iloc[max(second - context_length, 0) :]
+    for name, rows, needed in (
+        ("training", train, context_length + horizon),
+        ("validation", validation, horizon),
+        ("test", test, context_length + horizon),
+    ):
+        if len(rows) < needed:
+            raise ValueError(
+                f"{data} has {len(rows)} {name} rows, and a window with a context of {context_length} and a horizon of "
+                f"{horizon} needs {needed}; lower one of them"
+            )
+    scaler = Scaler.fit(train.to_numpy(dtype=np.float64), "standard")
+
+    def scaled(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame(scaler.transform(rows.to_numpy(dtype=np.float64)), index=rows.index, columns=rows.columns)
+
+    return Task(scaled(train), scaled(validation), scaled(test), context_length, horizon, scaler)
+
+
+def borders(n_rows: int, shares: Sequence[float]) -> tuple[int, int]:
+    """The first validation row and the first test row; training and test rows are rounded down, as published.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not three positive numbers that make up the whole.
+
+    Examples
+    --------
+    >>> borders(966, (0.7, 0.1, 0.2))
+    (676, 773)
+    """
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(
+            f"the shares of training, validation and test rows must be three numbers that add up to 1, got {(*shares,)}"
+        )
+    return int(shares[0] * n_rows), n_rows - int(shares[2] * n_rows)
+
+
+def score(forecast: Forecast, rows: pd.DataFrame, context_length: int, horizon: int) -> Score:
+    """Forecast every window of the rows and compare it with what happened.
+
+    Parameters
+    ----------
+    forecast : callable
+        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
+    rows : DataFrame
+        Begins one context in front of the first row to forecast. Values that are missing do not count.
+    context_length, horizon : int
+        Rows that a forecast sees, and rows that it is made for.
+
+    Raises
+    ------
+    ValueError
+        If the rows hold no window, or a forecast is missing or of the wrong shape.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"load": [0.0, 1.0, 3.0, 3.0]})
+    >>> def repeat_newest(rows):
+    ...     return rows.to_numpy()[:-1, None]  # of each window of a context of 1 and a horizon of 1
+    >>> score(repeat_newest, rows, context_length=1, horizon=1)
+    Score(windows=3, mse=1.6666666666666667, mae=1.0)
+    """
+    n_windows = len(rows) - context_length - horizon + 1
+    if n_windows < 1:
+        raise ValueError(f"{len(rows)} rows hold no window of {context_length} + {horizon} rows")
+    at_once = max(1, _NUMBERS_AT_ONCE // (horizon * rows.shape[1]))
+    squares, absolute, count = 0.0, 0.0, 0
+    for first in range(0, n_windows, at_once):
+        last = min(first + at_once, n_windows)
+        piece = rows.iloc[first : last + context_length + horizon - 1]
+        targets = piece.to_numpy(dtype=np.float64)[context_length:]
+        actual = np.lib.stride_tricks.sliding_window_view(targets, horizon, axis=0).swapaxes(1, 2)
+        forecasts = forecast(piece)
+        if forecasts.shape != actual.shape:
+            raise ValueError(f"the forecasts have the shape {forecasts.shape}, not {actual.shape}")
+        errors = (forecasts - actual)[~np.isnan(actual)]
+        if not np.isfinite(errors).all():
+            raise ValueError("some of the forecasts are no finite numbers")
+        squares += float(errors @ errors)
+        absolute += float(np.abs(errors).sum())
+        count += errors.size
+    return Score(n_windows, squares / count, absolute / count)

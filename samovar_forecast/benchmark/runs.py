@@ -1,0 +1,69 @@
+"""A run of the benchmark: one training and its score, told from others by all that decides the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its score: everything that decides the result.
+
+    Attributes
+    ----------
+    model : str
+        Name of a forecaster without "Forecaster", "naive", "linear", or a model of a library as in "darts:TSMixer".
+    data : str
+        Name of a data set, or of a file without its ending.
+    horizon, context_length : int
+        Rows that a forecast is made for, and rows that it sees.
+    seed : int
+        Of initial weights, dropout and the order of windows.
+    recipe : str
+        Where the hyperparameters come from.
+    hyperparameters : dict
+        All that have an effect; of a library's model those that differ from its own defaults.
+    device : str
+        Kind of device, which decides the precision: "cpu", "cuda" or "mps".
+    shares : tuple of three floats or None
+        Training, validation and test rows of a file.
+    content : str or None
+        SHA-256 of the file.
+    file : str or None
+        Where it lies, which decides nothing.
+    """
+
+    model: str
+    data: str
+    horizon: int
+    context_length: int
+    seed: int
+    recipe: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    shares: tuple[float, ...] | None = None
+    content: str | None = None
+    file: str | None = None
+
+    @property
+    def name(self) -> str:
+        """A file name that tells this run from all others: what people look for, and a digest of the rest."""
+        decisive = {name: value for name, value in asdict(self).items() if name != "file"}
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+        words = (self.data, self.horizon, self.model, self.recipe, f"seed{self.seed}", digest)
+        return "-".join(re.sub(r"[^\w.]+", "_", str(word)) for word in words)
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.data}-{self.horizon} seed {self.seed} {self.recipe}"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Run:
+        """The run of a record or of a message, which may hold more."""
+        known = {field.name: values.get(field.name) for field in fields(cls) if field.name in values}
+        shares = known.get("shares")
+        return cls(**known | {"shares": None if shares is None else tuple(shares)})

@@ -1,0 +1,224 @@
+"""The command `benchmark`: run the published protocols, and report what is in a store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from samovar_forecast.benchmark.runs import Run
+
+_LISTS = ("--models", "--datasets", "--horizons", "--seeds", "--split", "--set")
+_ALL = "all"
+RESULTS = Path("results")
+
+
+class _Lists(TyperGroup):
+    """Lets options take a list: ``--seeds 0 1 2`` and ``--seeds 0,1,2`` are ``--seeds 0 --seeds 1 --seeds 2``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_spread(args, set(self.commands))))
+
+
+def _spread(args: Sequence[str], commands: set[str]) -> Iterator[str]:
+    if args and args[0] in commands:
+        yield from args
+        return
+    option = None
+    for number, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name in _LISTS:
+            option = name
+            if not value and (number + 1 == len(args) or args[number + 1].startswith("-")):
+                yield name  # without any value, which is said by those who read it
+        else:
+            option, value = None if arg.startswith("-") else option, arg
+        if option is None:
+            yield arg
+            continue
+        for one in [value] if option == "--set" else value.split(","):
+            if one:
+                yield from (option, one)
+
+
+benchmark = typer.Typer(cls=_Lists, no_args_is_help=True, invoke_without_command=True)
+
+
+@benchmark.callback()
+def run(
+    context: typer.Context,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="SAMoVAR, LinTrans, ..., naive, linear, darts:TSMixer, neuralforecast:PatchTST, ...; all: all "
+            "forecasters of this package.",
+            metavar="NAMES",
+        ),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ETTh1, ETTh2, ... (see docs/datasets.md), or CSV and Parquet files of your own, whose first "
+            "column is the time; all: all data sets.",
+            metavar="NAMES|FILES",
+        ),
+    ] = None,
+    horizons: Annotated[
+        list[int] | None,
+        typer.Option(help="Steps to forecast. Default: 96 192 336 720, for ILI 24 36 48 60.", metavar="STEPS"),
+    ] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="Default: 0.", metavar="NUMBERS")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Hyperparameters: default (of this package) or published (of the papers).")
+    ] = "default",
+    workers: Annotated[
+        int, typer.Option(help="Runs at a time, each in a process that gets its share of the cores.")
+    ] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the results. What it holds already is not run again.")] = RESULTS,
+    context_length: Annotated[
+        int | None, typer.Option(help="Look-back of all runs. Default: that of the paper of each model.")
+    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Epochs at most. Default: those of the recipe.")] = None,
+    split: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Shares of training, validation and test rows in your own files. Default: 0.7 0.1 0.2.",
+            metavar="SHARES",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Other hyperparameters for all models, e.g. dropout=0.2 loss=huber.", metavar="NAME=VALUE"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest one there is.")] = "auto",
+) -> None:
+    """Train and score models on benchmark data, or on your own; killed, the same command goes on where it stopped."""
+    if context.invoked_subcommand is not None:
+        return
+    if not models or not datasets:
+        raise ValueError("give --models and --datasets, e.g. --models SAMoVAR naive --datasets ETTh1")
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
+    given = _settings(settings or []) | ({} if max_epochs is None else {"max_epochs": max_epochs})
+    from samovar_forecast.benchmark.plan import FORECASTERS, plan
+    from samovar_forecast.benchmark.scheduling import run_all
+    from samovar_forecast.benchmark.store import Store
+    from samovar_forecast.datasets import names
+
+    store = Store(out)
+    runs = plan(
+        list(FORECASTERS) if models == [_ALL] else models,
+        names() if datasets == [_ALL] else datasets,
+        horizons or (),
+        seeds or (0,),
+        recipe,
+        context_length=context_length,
+        shares=split,
+        settings=given,
+        device=device,
+    )
+    with RunsDisplay(Console(), len(runs), sum(map(store.is_done, runs))) as display:
+        try:
+            failed = run_all(runs, store, display, workers)
+        except KeyboardInterrupt:
+            display.console.print("stopped; the same command goes on where it was")
+            raise typer.Exit(130) from None
+    if failed:
+        _print_failed(failed, store)
+        raise typer.Exit(1)
+    display.console.print(f"all results are in {out}; next: samovar-forecast benchmark report {out}", soft_wrap=True)
+
+
+@benchmark.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of the results.")] = RESULTS,
+    docs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Markdown file to write; figures go into the folder figures beside it. Default: report.md in "
+            "the folder of the results."
+        ),
+    ] = None,
+) -> None:
+    """Write tables and figures of all results, beside the published ones."""
+    from samovar_forecast.benchmark.report import write_report
+    from samovar_forecast.benchmark.store import Store
+    from samovar_forecast.command_files import check_output
+
+    path = results / "report.md" if docs is None else docs
+    store = Store(results)
+    records = store.records()
+    check_output(path)
+    write_report(records, path)
+    typer.echo(f"saved {path}", err=True)
+
+
+class RunsDisplay(Progress):
+    """A line for all runs and one for each that is at work; a line stays for each that has ended."""
+
+    def __init__(self, console: Console, n_runs: int, n_done: int) -> None:
+        super().__init__(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(), console=console,
+        )  # fmt: skip
+        self._all = self.add_task("all runs", total=n_runs, completed=n_done, unit="runs")
+        self._lines: dict[str, TaskID] = {}
+        if n_done:
+            console.print(f"{n_done} of {n_runs} runs are in the store already", highlight=False)
+
+    def started(self, run: Run) -> None:
+        self._lines[run.name] = self.add_task(f"  {run}", total=run.hyperparameters.get("max_epochs"), unit="epochs")
+
+    def working(self, run: Run, epochs: int) -> None:
+        self.update(self._lines[run.name], completed=epochs)
+
+    def ended(self, run: Run, record: dict[str, Any] | None) -> None:
+        if run.name in self._lines:
+            self.remove_task(self._lines.pop(run.name))
+        if record is None:
+            return
+        self.advance(self._all)
+        if "error" in record:
+            told = f"[red]failed[/]: {escape(record['error'])}"
+        else:
+            errors = f"MSE {record['mse']:.4f}, MAE {record['mae']:.4f}"
+            told = f"{errors}, {record['epochs']} epochs, {record['total_seconds']:.0f} s"
+        self.console.print(f"{time.strftime('%H:%M:%S')} {run}: {told}", highlight=False, soft_wrap=True)
+
+
+def _settings(given: Sequence[str]) -> dict[str, Any]:
+    """Hyperparameters written as name=value, where the value is JSON, or else a word."""
+    made = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set must be given as name=value, such as dropout=0.2, got {one!r}")
+        try:
+            made[name.replace("-", "_")] = json.loads(
+                {"None": "null", "True": "true", "False": "false"}.get(value, value)
+            )
+        except json.JSONDecodeError:
+            made[name.replace("-", "_")] = value
+    return made
+
+
+def _print_failed(failed: Sequence[Run], store: Any) -> None:
+    table = Table(title=f"{len(failed)} runs failed", title_justify="left")
+    for column in ("run", "error", "what it said"):
+        table.add_column(column, overflow="fold")
+    for run in failed:
+        record = store.record(run)
+        table.add_row(str(run), record["error"], str(store.workplace(run) / "log.txt"))
+    Console(stderr=True).print(table)
