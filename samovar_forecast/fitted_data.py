@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.calendar_features import calendar_features
+from samovar_forecast.fitted_series import Contexts, FittedSeries
 from samovar_forecast.frames import (
     align_columns,
     check_above_minus_one,
@@ -25,49 +25,6 @@ from samovar_forecast.panel import Layout, Panel, read_panel
 from samovar_forecast.scaling import Scaler, check_moves, scale_frame
 from samovar_forecast.time_axis import Frequency, continue_index
 from samovar_forecast.training.config import TrainingConfig
-
-
-@dataclass
-class FittedSeries:
-    """What is kept of one series of the training data.
-
-    Attributes
-    ----------
-    history : DataFrame
-        The newest rows, from which `predict` continues, as many as an update needs.
-    known : DataFrame or None
-        The known covariates of those rows.
-    scaler : Scaler
-        Scaling of the columns.
-    static : ndarray or None
-        Covariates constant in time, scaled: (n_static,).
-    """
-
-    history: pd.DataFrame
-    known: pd.DataFrame | None
-    scaler: Scaler
-    static: NDArray[np.float32] | None = None
-
-
-class Contexts(NamedTuple):
-    """The newest context of every series, block behind block, each with the known covariates up to the last step.
-
-    Shape
-    -----
-    values : (n_series * (context_length + steps), n_columns), NaN behind the cutoffs
-    known : the same number of rows, n_known; or None
-    static : (n_series, n_static) or None
-    cutoffs : (n_series,)
-    """
-
-    keys: list[Hashable]
-    values: Tensor
-    known: Tensor | None
-    static: Tensor | None
-    cutoffs: Tensor
-    futures: list[pd.Index]
-    scalers: list[Scaler]
-    layout: Layout
 
 
 class FittedData(TrainingConfig):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.fitted_series import FittedSeries
 from samovar_forecast.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import Layout

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.calendar_features import choose_calendar
 from samovar_forecast.fine_tuning import only_training, take_weights
-from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.fitted_series import FittedSeries
 from samovar_forecast.frames import (
     check_above_minus_one,
     check_observed,

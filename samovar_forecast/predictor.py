@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from samovar_forecast.fitted_data import Contexts, FittedData
+from samovar_forecast.fitted_data import FittedData
+from samovar_forecast.fitted_series import Contexts
 from samovar_forecast.intervals import activity, interpolate_levels, widen_beyond_horizon
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import PandasPanel

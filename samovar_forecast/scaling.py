@@ -86,6 +86,7 @@ class Scaler:
         for values in pieces():
             squares += np.nansum((_take_logarithms(values, logarithmic) - center) ** 2, axis=0)
         scale = np.sqrt(squares / np.maximum(counts, 1))
+        low, high = np.where(counts > 0, low, 0.0), np.where(counts > 0, high, 0.0)
         largest = np.maximum(np.abs(low), np.abs(high))
         return cls(center, np.where(high - low > 2 * np.spacing(largest), scale, _size(largest)), logarithmic)
 

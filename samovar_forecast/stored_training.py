@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.fitted_series import FittedSeries
 from samovar_forecast.frames import check_above_minus_one, order_columns
 from samovar_forecast.panel import Layout
 from samovar_forecast.scaling import Scaler, scale_frame

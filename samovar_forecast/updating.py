@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.fine_tuning import only_training
-from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.fitted_series import FittedSeries
 from samovar_forecast.frames import check_observed, read_frame
 from samovar_forecast.hindsight import Hindsight
 from samovar_forecast.networks.covariate_network import build_network

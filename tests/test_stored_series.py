@@ -86,9 +86,9 @@ def test_it_goes_on_like_any_other(tmp_path):
 
 
 def test_scales_by_pieces_are_those_of_the_whole():
-    values = np.random.default_rng(0).lognormal(size=(500, 4)) * [1, 1e9, 1e-9, 0] + [0, 1e9, 0, 0.1]
+    values = np.random.default_rng(0).lognormal(size=(500, 6)) * [1, 1e9, 1e-9, 0, 0, 0] + [0, 1e9, 0, 0.1, 0, np.nan]
     values[100:300, 1] = np.nan
-    logarithmic = np.array([False, False, True, False])
+    logarithmic = np.array([False, False, True, False, False, False])
     whole = Scaler.fit(values, "standard", logarithmic)
     by_pieces = Scaler.fit_pieces(lambda: np.array_split(values, 7), logarithmic)
     np.testing.assert_allclose(by_pieces.center, whole.center, rtol=1e-12)

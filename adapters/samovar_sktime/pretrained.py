@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import fields
 from typing import Any
 
-from samovar_forecast.fitted_data import FittedSeries
+from samovar_forecast.fitted_series import FittedSeries
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.frames import check_above_minus_one
 from samovar_forecast.panel import Layout, Panel, read_panel
