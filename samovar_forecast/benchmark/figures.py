@@ -39,17 +39,16 @@ def draw_errors(results: Sequence[Result], data: str, path: Path) -> None:
 
 
 def draw_time(results: Sequence[Result], path: Path) -> None:
-    """Write a picture of errors against the time of training: a mark for each data set and horizon."""
+    """Write a picture of errors against the time of training, wherever there are several models to compare."""
     figure, axes = _figure()
-    single = [one for one in results if one.horizon is not None]
-    lowest: dict[tuple[str, int | None], float] = {}
-    for one in single:
-        cell = one.data, one.horizon
-        lowest[cell] = min(one.mse, lowest.get(cell, one.mse))
+    errors: dict[tuple[str, int | None], list[float]] = {}
+    for one in results:
+        errors.setdefault((one.data, one.horizon), []).append(one.mse)
+    compared = [one for one in results if one.horizon is not None and len(errors[one.data, one.horizon]) > 1]
     for label, color in _colors(results).items():
-        marks = [one for one in single if one.label == label]
+        marks = [one for one in compared if one.label == label]
         seconds = [max(one.training_seconds, 1) for one in marks]
-        relative = [one.mse / lowest[one.data, one.horizon] for one in marks]
+        relative = [one.mse / min(errors[one.data, one.horizon]) for one in marks]
         axes.scatter(seconds, relative, s=26, color=color, alpha=0.8, label=label)
     axes.set_xscale("log")
     axes.set(xlabel="seconds of training (at least 1)", ylabel="MSE / lowest MSE of the same data and horizon")

@@ -104,7 +104,7 @@ def _ranking(results: Sequence[Result]) -> str:
 
 
 def _errors(own: Sequence[Result]) -> str:
-    lowest = {horizon: min(one.mse for one in own if one.horizon == horizon) for horizon in {r.horizon for r in own}}
+    errors = {horizon: [one.mse for one in own if one.horizon == horizon] for horizon in {one.horizon for one in own}}
     rows = []
     for one in own:
         mse = f"{one.mse:.4f}" + ("" if one.deviation is None else f" ± {one.deviation:.4f}")
@@ -116,7 +116,7 @@ def _errors(own: Sequence[Result]) -> str:
                 one.recipe,
                 one.look_back,
                 ", ".join(map(str, one.seeds)),
-                f"**{mse}**" if one.mse == lowest[one.horizon] else mse,
+                f"**{mse}**" if one.mse == min(errors[one.horizon]) and len(errors[one.horizon]) > 1 else mse,
                 f"{one.mae:.4f}",
                 None if found is None else f"{found.mse:.3f}",
                 None if found is None or found.mae is None else f"{found.mae:.3f}",
