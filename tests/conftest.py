@@ -1,6 +1,7 @@
 """Data and settings that many tests share; everything is small enough to train in well under a second."""
 
 import copy
+import signal
 from dataclasses import fields
 
 import numpy as np
@@ -8,6 +9,9 @@ import pandas as pd
 import pytest
 
 from samovar_forecast.forecasters import ALL_FORECASTERS, SAMoVARForecaster
+
+# A shell that runs the tests in the background makes them ignore Ctrl-C, and so would every process they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2,

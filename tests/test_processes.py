@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -193,11 +195,17 @@ def test_a_fit_inside_no_grad_trains_and_leaves_it_as_it_was():
     assert forecaster.predict().equals(expected)
 
 
-def test_a_folder_that_cannot_be_written_to_is_enough(tmp_path):
+@pytest.fixture
+def elsewhere():
+    """A folder that another user than this one reaches too, as those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_folder_that_cannot_be_written_to_is_enough(tmp_path, elsewhere):
     """No file appears in the working directory, nothing is printed, and no GPU is seeded or started."""
-    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    folder = tmp_path / "here"
     folder.mkdir(mode=0o555)
-    elsewhere.mkdir()
     program = f"""
 import os
 import torch
