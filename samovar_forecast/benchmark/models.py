@@ -4,51 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samovar_forecast.benchmark.plan import FORECASTERS
-from samovar_forecast.benchmark.protocol import Forecast, Task
+from samovar_forecast.benchmark.protocol import Task
 from samovar_forecast.benchmark.runs import Run
+from samovar_forecast.benchmark.trained import Trained
 from samovar_forecast.seasonal_naive import season_length, seasonal_naive_backtest
 from samovar_forecast.time_axis import frequency_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model.
-
-    Attributes
-    ----------
-    forecast : callable
-        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
-    parameters : int
-        Trainable ones.
-    epochs, best_epoch : int
-        Passes over all training windows, and the one whose weights were kept.
-    seconds : float
-        Of training, with validation, since `resumed_after_epoch`.
-    resumed_after_epoch : int
-        Epochs of a process before this one, which was killed.
-    """
-
-    forecast: Forecast
-    parameters: int = 0
-    epochs: int = 0
-    best_epoch: int = 0
-    seconds: float = 0.0
-    resumed_after_epoch: int = 0
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        return self.seconds / max(self.epochs - self.resumed_after_epoch, 1)
 
 
 def train(run: Run, task: Task, folder: Path) -> Trained:
