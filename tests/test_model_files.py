@@ -270,7 +270,7 @@ def test_reading_takes_no_more_than_twice_the_file(tmp_path):
     settings = TINY | {"d_model": 512, "n_heads": 8, "n_layers": 4, "max_steps": 1, "batch_size": 2}
     SAMoVARForecaster(**settings).fit(waves()).save(tmp_path / "model")
     size = (tmp_path / "model").stat().st_size
-    assert size > 2e7
+    assert size > 4e7
     before, after = numbers_printed_by(
         f"""
 from samovar_forecast import SAMoVARForecaster
@@ -280,7 +280,8 @@ SAMoVARForecaster.load({str(tmp_path / "model")!r})
 print(peak())
 """
     )
-    assert after - before < 2 * size + 5e6
+    # Beside two copies some megabytes of the libraries' own, whose pages differ by machine; a third copy would be 40.
+    assert after - before < 2 * size + 2e7
 
 
 def save_tiny(folder):
