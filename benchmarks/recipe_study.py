@@ -26,7 +26,7 @@ from samovar_forecast.benchmark.report import markdown_table
 from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.benchmark.scheduling import run_all
 from samovar_forecast.benchmark.store import Store
-from samovar_forecast.command_benchmark import RunsDisplay
+from samovar_forecast.command_line.benchmark import RunsDisplay
 
 Settings = dict[str, Any]
 HORIZON = 96

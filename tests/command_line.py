@@ -3,7 +3,7 @@
 import pandas as pd
 from typer.testing import CliRunner
 
-from samovar_forecast.cli import app
+from samovar_forecast.command_line.app import app
 from samovar_forecast.tables import read_table
 
 QUICK = ["--context-length", "24", "--max-epochs", "1", "--random-state", "0", "--device", "cpu"]

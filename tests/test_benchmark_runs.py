@@ -18,7 +18,7 @@ from samovar_forecast.benchmark.recipes import PUBLISHED
 from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.benchmark.scheduling import run_all
 from samovar_forecast.benchmark.store import DONE, FAILED, MEASURED, Store
-from samovar_forecast.command_benchmark import _spread
+from samovar_forecast.command_line.benchmark import _spread
 from samovar_forecast.datasets import names
 from samovar_forecast.training.config import TrainingConfig
 from tests.command_line import call, refused
@@ -195,7 +195,7 @@ def test_killed_benchmark_goes_on_where_it_stopped(folder):
     # The command is killed, and with it the process of the run.
     (checkpoint,) = store.unfinished.glob("*/training.ckpt")
     before = checkpoint.stat().st_mtime_ns
-    program = "from samovar_forecast.cli import app; app()"
+    program = "from samovar_forecast.command_line.app import app; app()"
     command = subprocess.Popen([sys.executable, "-c", program, "benchmark", *options, "--out", "parts"])
     deadline = time.monotonic() + 120
     while checkpoint.stat().st_mtime_ns == before:

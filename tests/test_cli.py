@@ -13,8 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 import samovar_forecast
-from samovar_forecast.cli import app
-from samovar_forecast.command_options import HYPERPARAMETERS, words_of
+from samovar_forecast.command_line.app import app
+from samovar_forecast.command_line.options import HYPERPARAMETERS, words_of
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.tables import read_table

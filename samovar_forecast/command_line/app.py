@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from samovar_forecast.command_accuracy import (
+from samovar_forecast.command_line.accuracy import (
     check_picture,
     first_test_row,
     first_unseen_row,
@@ -16,9 +16,9 @@ from samovar_forecast.command_accuracy import (
     print_table,
     save_plot,
 )
-from samovar_forecast.command_benchmark import benchmark
-from samovar_forecast.command_errors import Commands, files_for_arguments
-from samovar_forecast.command_files import (
+from samovar_forecast.command_line.benchmark import benchmark
+from samovar_forecast.command_line.errors import Commands, files_for_arguments
+from samovar_forecast.command_line.files import (
     check_output,
     in_one,
     names_of_training,
@@ -28,7 +28,7 @@ from samovar_forecast.command_files import (
     read_training,
     write_forecast,
 )
-from samovar_forecast.command_options import (
+from samovar_forecast.command_line.options import (
     Data,
     Encoding,
     Freeze,
