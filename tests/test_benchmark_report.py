@@ -58,16 +58,20 @@ def test_means_over_seeds_and_horizons(store):
     assert results["naive", None].published is None
 
 
-def test_ranks_are_over_what_all_models_have(store):
+def test_ranks_are_over_what_all_compared_models_have(store):
     results = summarise(store.records())
-    assert ranks(results) == (
+    four = {"SAMoVAR (published)": (1 + 1 + 1 + 2) / 4, "naive": (2 + 2 + 2 + 1) / 4}
+    assert ranks(results) == (four, 4)  # two models at four horizons are more than four models at one
+    short = [one for one in results if one.horizon in (96, 192)]
+    assert ranks(short) == ({"SAMoVAR (published)": 1, "naive": 2}, 2)
+    first = [one for one in results if one.horizon == 96]
+    assert ranks(first) == (
         {"SAMoVAR (published)": 1, "SAMformer (published)": 2, "SAMformer (published, max_epochs=1)": 3,
          "naive": 4}, 1,
     )  # fmt: skip
-    two = [one for one in results if not one.model.startswith("SAMformer")]
-    assert ranks(two) == ({"SAMoVAR (published)": (1 + 1 + 1 + 2) / 4, "naive": (2 + 2 + 2 + 1) / 4}, 4)
     apart = [one for one in results if (one.model, one.horizon) in (("SAMoVAR", 192), ("naive", 96))]
     assert ranks(apart) == ({}, 0)
+    assert ranks([]) == ({}, 0)
 
 
 def test_page_shows_them(store, tmp_path):
@@ -81,6 +85,13 @@ def test_page_shows_them(store, tmp_path):
         "| average | SAMoVAR | published | 1024, 2048, 2048, 4096 | 0 | **0.4225** | 0.5000 | 0.401 |  | +5.4 %" in text
     )
     assert "| SAMoVAR (published) | 0.4225 (0.401; +5.4 %) |" in text
+    assert "these have: 4. Left out, with too few of these: SAMformer (published), SAMformer (published, max" in text
+    far = text.split("## Differences of more than 3 %")[1].split("##")[0]
+    assert [line.split(" | ")[1:3] for line in far.splitlines() if line.startswith("| ETTh1")] == [
+        ["96", "SAMformer (published, max_epochs=1)"],
+        ["average", "SAMoVAR (published)"],
+    ]
+    assert "| ETTh1 | average | SAMoVAR (published) | 0.4225 | 0.401 | +5.4 % |" in far
     assert "| CATS, quoted | (0.408) |" in text
     assert "| LinTrans | ETTh1 | 96 | 0 | published | MemoryError: too \\| little |" in text
     assert "| torch | 2.9.0 |" in text

@@ -13,6 +13,8 @@ from samovar_forecast.benchmark.published import AVERAGE, QUOTED, published_resu
 from samovar_forecast.benchmark.store import DONE
 from samovar_forecast.benchmark.summary import Result, ranks, summarise
 
+LARGE_DIFFERENCE = 3  # percent
+
 _HEAD = """# Benchmark results
 
 Written by `samovar-forecast benchmark report` from a store of results; do not edit.
@@ -44,7 +46,7 @@ def write_report(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     figures.mkdir(exist_ok=True)
     known, found = datasets.names(), {one.data for one in results}
     every = [name for name in known if name in found] + sorted(found - set(known))
-    parts = [_HEAD, _overview(results, every), _ranking(results)]
+    parts = [_HEAD, _overview(results, every), _ranking(results), _gaps(results)]
     draw_time(results, figures / f"{path.stem}-time.png")
     parts.append(f"## Accuracy against time\n\n![Accuracy against time](figures/{path.stem}-time.png)\n")
     for data in every:
@@ -98,9 +100,27 @@ def _ranking(results: Sequence[Result]) -> str:
     mean, n_cells = ranks(results)
     head = "## Average rank\n\n"
     if not mean:
-        return f"{head}There is no data set and horizon that all models have results for.\n"
+        return f"{head}No two models have results for the same data set and horizon.\n"
     rows = markdown_table(["model", "rank"], [[label, f"{rank:.2f}"] for label, rank in mean.items()])
-    return f"{head}By MSE, over the combinations of data set and horizon that all models have: {n_cells}.\n\n{rows}"
+    others = sorted({one.label for one in results} - set(mean))
+    left_out = f" Left out, with too few of these: {', '.join(others)}." if others else ""
+    return (
+        f"{head}By MSE, over the combinations of data set and horizon that all of these have: {n_cells}.{left_out}"
+        f"\n\n{rows}"
+    )
+
+
+def _gaps(results: Sequence[Result]) -> str:
+    far = [one for one in results if one.difference is not None and abs(one.difference) > LARGE_DIFFERENCE]
+    head = f"## Differences of more than {LARGE_DIFFERENCE} % from published results\n\n"
+    if not far:
+        return f"{head}There are none.\n"
+    rows = [
+        [one.data, one.horizon or AVERAGE, one.label, f"{one.mse:.4f}",
+         one.published and f"{one.published.mse:.3f}", f"{one.difference:+.1f} %"]
+        for one in far
+    ]  # fmt: skip
+    return head + markdown_table(["data", "horizon", "model", "MSE", "published", "difference"], rows)
 
 
 def _errors(own: Sequence[Result]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -164,26 +165,33 @@ def _averages(single: Sequence[Result]) -> list[Result]:
 
 
 def ranks(results: Sequence[Result]) -> tuple[dict[str, float], int]:
-    """The mean rank of each model by MSE, over the data sets and horizons that all of them have; ties share a rank.
+    """The mean rank of models by MSE, over the data sets and horizons that all of them have; ties share a rank.
+
+    The models are those with the most results, as many of them as make the comparison the largest: the number of
+    models times that of the combinations that they share.
 
     Returns
     -------
     dict, int
         The ranks by label, best first, and over how many combinations they are means.
     """
-    errors: dict[tuple[str, int], dict[str, float]] = {}
+    errors: dict[str, dict[tuple[str, int], float]] = {}
     for one in results:
         if one.horizon is not None:
-            cell = errors.setdefault((one.data, one.horizon), {})
-            cell[one.label] = min(one.mse, cell.get(one.label, float("inf")))  # the better one of two look-backs
-    labels = {label for cell in errors.values() for label in cell}
-    shared = [cell for cell in errors.values() if len(cell) == len(labels)]
-    if not shared:
-        return {}, 0
-    mean = {label: fmean(_rank(cell[label], cell.values()) for cell in shared) for label in labels}
+            of_label, cell = errors.setdefault(one.label, {}), (one.data, one.horizon)
+            of_label[cell] = min(one.mse, of_label.get(cell, math.inf))  # the better one of two look-backs
+    most_first = sorted(errors, key=lambda label: (-len(errors[label]), label))
+    shared, compared = set[tuple[str, int]](), list[str]()
+    for count in range(2, len(most_first) + 1):
+        cells = set.intersection(*(set(errors[label]) for label in most_first[:count]))
+        if count * len(cells) > len(compared) * len(shared):
+            shared, compared = cells, most_first[:count]
+    mean = {
+        label: fmean(_rank(errors[label][cell], [errors[other][cell] for other in compared]) for cell in shared)
+        for label in compared
+    }
     return dict(sorted(mean.items(), key=lambda item: (item[1], item[0]))), len(shared)
 
 
-def _rank(value: float, values: Iterable[float]) -> float:
-    every = list(values)
-    return sum(other < value for other in every) + (every.count(value) + 1) / 2
+def _rank(value: float, values: Sequence[float]) -> float:
+    return sum(other < value for other in values) + (values.count(value) + 1) / 2
