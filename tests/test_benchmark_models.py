@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,7 +13,8 @@ from samovar_forecast.benchmark.models import train
 from samovar_forecast.benchmark.neuralforecast_models import window_batches
 from samovar_forecast.benchmark.one_run import measure
 from samovar_forecast.benchmark.plan import plan
-from samovar_forecast.benchmark.protocol import load_task
+from samovar_forecast.benchmark.protocol import load_task, score
+from samovar_forecast.forecaster import Forecaster
 from tests.conftest import waves
 
 CONTEXT, HORIZON = 24, 4
@@ -57,6 +59,16 @@ def test_a_forecaster_trains_validates_and_forecasts_every_window(file, task, tm
     assert (trained.epochs, trained.resumed_after_epoch) == (2, 0)
 
 
+def test_a_forecaster_that_was_killed_while_it_was_scored_is_not_trained_again(file, task, tmp_path, monkeypatch):
+    run, folder = one_run("FixedVAR", file, **TINY), tmp_path / "work"
+    first = train(run, task, folder)
+    monkeypatch.setattr(Forecaster, "fit", lambda *_: pytest.fail("trained again"))
+    again = train(run, task, folder)
+    np.testing.assert_array_equal(again.forecast(task.test), first.forecast(task.test))
+    assert (again.epochs, again.best_epoch, again.parameters) == (first.epochs, first.best_epoch, first.parameters)
+    assert again.seconds == first.seconds
+
+
 def test_naive_repeats_the_last_season(file, task, tmp_path):
     trained = train(one_run("naive", file), task, tmp_path)
     rows = task.test.to_numpy()
@@ -97,6 +109,16 @@ def test_linear_is_a_linear_map_behind_instance_normalisation(file, task, tmp_pa
     rows = task.test[: CONTEXT + HORIZON]
     np.testing.assert_allclose(trained.forecast(rows * 3 + 5), trained.forecast(rows) * 3 + 5, rtol=1e-4, atol=1e-3)
 
+    def forecast(angle):  # of a wave whose mean is 0 and whose standard deviation 1, whatever its phase
+        phase = 2 * np.pi * np.arange(CONTEXT + HORIZON) / CONTEXT + angle
+        wave = np.sqrt(2) * np.column_stack([np.sin(phase), np.cos(phase)])
+        return trained.forecast(pd.DataFrame(wave, rows.index, rows.columns, dtype=np.float32))
+
+    constant = (forecast(0) + forecast(np.pi)) / 2
+    between = (forecast(0) - constant + forecast(np.pi / 2) - constant) * np.sqrt(0.5) + constant
+    np.testing.assert_allclose(forecast(np.pi / 4), between, atol=1e-4)
+    assert np.abs(forecast(np.pi / 4) - forecast(0)).max() > 0.1
+
 
 def test_batches_for_neuralforecast_hold_every_window_once(task):
     length, spare = CONTEXT + HORIZON, 50
@@ -117,6 +139,22 @@ def test_batches_for_neuralforecast_hold_every_window_once(task):
     every = torch.cat([batch["temporal"][:, 0] for batch in window_batches(task.validation_windows, length, 7)], dim=1)
     expected = np.lib.stride_tricks.sliding_window_view(task.validation_windows.to_numpy(), length, axis=0)
     np.testing.assert_array_equal(every.unfold(1, length, length).transpose(0, 1), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("DLinear", {}), ("DLinear", {"scaler_type": "standard"}), ("iTransformer", {"scaler_type": "robust"}),
+     ("NHITS", {})],
+)  # fmt: skip
+def test_neuralforecast_scores_what_it_validates(name, settings, file, task, tmp_path, monkeypatch):
+    pytest.importorskip("neuralforecast")
+    kept = []
+    give_to = BestEpoch.give_to
+    monkeypatch.setattr(BestEpoch, "give_to", lambda best, model: kept.append(best) or give_to(best, model))
+    run = one_run(f"neuralforecast:{name}", file, max_epochs=2, **settings)
+    trained = train(run, task, tmp_path)
+    scored = score(trained.forecast, task.validation_windows, CONTEXT, HORIZON)
+    assert scored.mse == pytest.approx(kept[0].error, rel=1e-4)
 
 
 class Told:

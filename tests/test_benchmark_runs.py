@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from samovar_forecast.benchmark import scheduling
 from samovar_forecast.benchmark.plan import FORECASTERS, changed_settings, plan
 from samovar_forecast.benchmark.recipes import PUBLISHED
 from samovar_forecast.benchmark.runs import Run
@@ -58,7 +59,7 @@ def test_everything_that_decides_a_result_tells_runs_apart(folder):
     others = [
         replace(run, **change)
         for change in (
-            {"model": "LinTrans"}, {"data": "other"}, {"horizon": 5}, {"context_length": 25}, {"seed": 1},
+            {"model": "LinTrans"}, {"data": "other.csv"}, {"horizon": 5}, {"context_length": 25}, {"seed": 1},
             {"recipe": "published"}, {"device": "cuda"}, {"shares": (0.6, 0.2, 0.2)}, {"content": "0" * 64},
             {"hyperparameters": dict(run.hyperparameters) | {"dropout": 0.11}},
         )
@@ -94,6 +95,23 @@ def test_models_of_libraries_have_the_same_budget_in_both_recipes():
 def test_changes_of_a_recipe_are_told():
     (run,) = plan(["SAMformer"], ["ETTm2"], [96], recipe="published", settings={"loss": "mae"}, device="cpu")
     assert changed_settings(asdict(run)) == {"loss": "mae"}
+    others = {"context_length": 96, "settings": {"loss": "huber"}, "label": "study"}
+    (run,) = plan(["SAMformer"], ["ETTm2"], [96], device="cpu", **others)
+    assert changed_settings(asdict(run)) == {"context_length": 96, "loss": "huber"}
+
+
+def test_a_file_is_not_taken_for_the_data_set_of_its_name(folder):
+    (folder / "load.csv").rename("Weather.csv")
+    (run,) = plan(["SAMformer"], ["Weather.csv"], [96], recipe="published", device="cpu")
+    assert run.data == "Weather.csv"
+    assert run.hyperparameters["sharpness_rho"] == PUBLISHED["SAMformer"]["*"]["sharpness_rho"] != 0.4
+    (folder / "Weather.csv").rename("ILI.csv")
+    (run, *_) = plan(["Autoformer"], ["ILI.csv"], device="cpu")
+    assert (run.context_length, run.horizon) == (96, 96)
+
+
+def test_naive_forecast_is_one_run_whatever_the_seeds():
+    assert plan(["naive"], ["ETTh1"], [96], [0]) == plan(["naive"], ["ETTh1"], [96], [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -107,6 +125,9 @@ def test_changes_of_a_recipe_are_told():
         ({"settings": {"loss": "best"}}, "loss must be one of"),
         ({"device": "abacus"}, "device='abacus' is no device"),
         ({"device": "cuda:1"}, "must name a kind of device"),
+        ({"context_length": 0}, "must be at least 1, got 0"),
+        ({"horizons": [96, -1]}, "must be at least 1, got -1"),
+        ({"models": ["darts:TiDE"]}, "no look-back of darts:TiDE is known from a paper; give one"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -228,9 +249,9 @@ def test_failing_run_is_recorded_and_stops_no_other(folder):
     result = call(*command, code=1)
     assert "1 runs failed" in result.stderr
     records = {record["data"]: record for record in Store("results").records()}
-    assert records["daily"]["status"] == DONE
-    assert records["load"]["status"] == FAILED
-    assert records["load"]["error"].startswith("ValueError: a season has 24 rows and the look-back 8")
+    assert records["daily.csv"]["status"] == DONE
+    assert records["load.csv"]["status"] == FAILED
+    assert records["load.csv"]["error"].startswith("ValueError: a season has 24 rows and the look-back 8")
     report = call("benchmark", "report", "results")
     assert "saved results/report.md" in report.stderr
     assert "a season has 24 rows" in (folder / "results" / "report.md").read_text()
@@ -249,3 +270,39 @@ def test_commands_side_by_side_share_the_work(folder):
     assert [watcher.records for watcher in watchers] == [[record], [record]]
     assert sum(watcher.busy for watcher in watchers) >= 1
     assert list(Store("results").unfinished.iterdir()) == []
+
+
+def test_process_that_ends_badly_behind_its_result_is_no_failure(folder, monkeypatch):
+    (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
+    store, watcher = Store("results"), Watcher()
+    ended = scheduling._Process.status
+    monkeypatch.setattr(scheduling._Process, "status", lambda process: ended(process) if ended(process) is None else 3)
+    assert run_all([run], store, watcher) == []
+    assert [record["status"] for record in watcher.records] == [DONE]
+
+
+def test_folder_that_another_command_clears_meanwhile_is_waited_for(folder, monkeypatch):
+    (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
+    store, workplace, cleared = Store("results"), Store.workplace, []
+
+    def cleared_once(self, run):
+        found = workplace(self, run)
+        if not cleared:
+            cleared.append(run)
+            return Vanishing(found)
+        return found
+
+    class Vanishing(type(Path())):
+        def mkdir(self, **_):
+            """As if it had been there, and gone a moment later."""
+
+    monkeypatch.setattr(Store, "workplace", cleared_once)
+    assert run_all([run], store, Watcher()) == []
+    assert cleared
+    assert store.is_done(run)
+
+
+def test_threads_that_the_environment_sets_are_kept(folder):
+    (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
+    run_all([run], Store("results"), Watcher())
+    assert Store("results").record(run)["threads"] == 1

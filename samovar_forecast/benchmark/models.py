@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samovar_forecast.benchmark.plan import FORECASTERS
-from samovar_forecast.benchmark.protocol import Task
+from samovar_forecast.benchmark.protocol import Forecast, Task
 from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.benchmark.trained import Trained
+from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.seasonal_naive import season_length, seasonal_naive_backtest
 from samovar_forecast.time_axis import frequency_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+_FINISHED = "resumed_after_epoch_{}"  # a model whose training is over
 
 
 def train(run: Run, task: Task, folder: Path) -> Trained:
@@ -34,8 +38,15 @@ def train(run: Run, task: Task, folder: Path) -> Trained:
 def _train_ours(run: Run, task: Task, folder: Path) -> Trained:
     from samovar_forecast.training.checkpoints import CheckpointError, remove_checkpoint
 
+    def forecast(rows: pd.DataFrame) -> NDArray[np.float64]:
+        return forecaster.backtest(rows)["forecast"].to_numpy()
+
+    cls = FORECASTERS[run.model]
+    for finished in folder.glob(_FINISHED.format("*")):  # killed while it was scored
+        forecaster = cls.load(finished)
+        return _ours(forecaster, forecast, int(finished.name.rpartition("_")[2]))
     rows = task.rows_to_fit
-    forecaster = FORECASTERS[run.model](
+    forecaster = cls(
         **run.hyperparameters,
         horizon=run.horizon,
         context_length=run.context_length,
@@ -52,10 +63,11 @@ def _train_ours(run: Run, task: Task, folder: Path) -> Trained:
         remove_checkpoint(folder)
         before = 0
         forecaster.fit(rows)
+    forecaster.save(folder / _FINISHED.format(before))
+    return _ours(forecaster, forecast, before)
 
-    def forecast(rows: pd.DataFrame) -> NDArray[np.float64]:
-        return forecaster.backtest(rows)["forecast"].to_numpy()
 
+def _ours(forecaster: Forecaster, forecast: Forecast, before: int) -> Trained:
     done = forecaster.training_summary_
     return Trained(forecast, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before)
 

@@ -62,6 +62,8 @@ def train(run: Run, task: Task) -> Trained:
         inference_windows_batch_size=-1,
         training_data_availability_threshold=1.0,
         random_seed=run.seed,
+        max_steps=max_epochs
+        * -(-(len(task.train) - length + 1) // batch_size),  # for those that lower their rate by it
         **({"n_series": task.train.shape[1]} if kind.MULTIVARIATE else {}),
         **settings,
     )
@@ -116,11 +118,16 @@ def window_batches(
 
 
 def _forecast(model: Any, past: Tensor, multivariate: bool) -> Tensor:
-    """Forecasts of a batch of contexts: (windows, n_series, context) to (windows, horizon, n_series)."""
+    """Forecasts of a batch of contexts: (windows, n_series, context) to (windows, horizon, n_series).
+
+    By the steps of the library's own `predict_step`, behind its scaler, whose windows hold the horizon, unobserved.
+    """
     n_windows, n_series, context = past.shape
     inputs = past.transpose(1, 2) if multivariate else past.reshape(n_windows * n_series, context, 1)
-    batch = {"insample_y": inputs, "insample_mask": torch.ones_like(inputs)}
-    made = model.loss.domain_map(model(batch | dict.fromkeys(("futr_exog", "hist_exog", "stat_exog"))))
+    rows = torch.nn.functional.pad(inputs, (0, 0, 0, model.h))
+    windows = {"temporal": torch.stack([rows, torch.ones_like(rows)], dim=2), "temporal_cols": _COLUMNS}
+    values, observed = model._normalization(windows, y_idx=0)["temporal"][:, :context].unbind(2)
+    made = model._predict_step_direct_batch(values, observed, None, None, None, y_idx=0)
     if multivariate:
         return made.reshape(n_windows, model.h, n_series)
     return made.reshape(n_windows, n_series, model.h).transpose(1, 2)

@@ -82,6 +82,9 @@ def plan(
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe must be one of {RECIPES}, got {recipe!r}")
+    for rows in (*horizons, *(() if context_length is None else (context_length,))):
+        if rows < 1:
+            raise ValueError(f"horizons and the context length must be at least 1, got {rows}")
     if ":" in device:
         raise ValueError(f"device={device!r} must name a kind of device; CUDA_VISIBLE_DEVICES chooses one of several")
     kind = resolve_device(device).type
@@ -91,7 +94,7 @@ def plan(
         for horizon in horizons or recipes.horizons(source["data"]):
             for given in models:
                 model = _model(given)
-                rows = context_length or recipes.look_back(model, source["data"], horizon)
+                rows = recipes.look_back(model, source["data"], horizon) if context_length is None else context_length
                 chosen = _settings(model, source["data"], recipe, settings or {}, horizon, rows)
                 made += [
                     Run(
@@ -99,7 +102,7 @@ def plan(
                         recipe=(label or recipe) if model in FORECASTERS else "default",
                         device="cpu" if model == "naive" else kind, **source,
                     )
-                    for seed in (seeds[:1] if model == "naive" else seeds)
+                    for seed in ([0] if model == "naive" else seeds)
                 ]  # fmt: skip
     return list({run.name: run for run in made}.values())
 
@@ -130,7 +133,7 @@ def _source(name: str, shares: Sequence[float] | None) -> dict[str, Any]:
     borders(1, chosen)
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"data": path.name.split(".")[0], "file": str(path.resolve()), "content": content, "shares": chosen}
+    return {"data": path.name, "file": str(path.resolve()), "content": content, "shares": chosen}
 
 
 def _settings(
@@ -153,7 +156,9 @@ def _settings(
 
 
 def changed_settings(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a record that are not those of its recipe; none where it has a recipe of its own.
+    """The settings of a record that are not those of its recipe; of one with a label of its own, not the defaults.
+
+    The look-back is one of them, where it is not that of the paper.
 
     Examples
     --------
@@ -162,14 +167,13 @@ def changed_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     >>> changed_settings(asdict(run))
     {'max_epochs': 1}
     """
-    if record["recipe"] not in RECIPES:
-        return {}
-    usual = _settings(
-        record["model"], record["data"], record["recipe"], {}, record["horizon"], record["context_length"]
-    )
-    usual = json.loads(json.dumps(usual))
-    return {
+    model, data, horizon, rows = (record[name] for name in ("model", "data", "horizon", "context_length"))
+    recipe = record["recipe"] if record["recipe"] in RECIPES else "default"
+    usual = json.loads(json.dumps(_settings(model, data, recipe, {}, horizon, rows)))
+    changed = {
         name: value
         for name, value in json.loads(json.dumps(record["hyperparameters"])).items()
         if name not in usual or usual[name] != value
     }
+    own = recipes.known_look_back(model, data, horizon)
+    return changed if rows == own else {"context_length": rows} | changed

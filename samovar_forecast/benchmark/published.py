@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -39,6 +41,21 @@ class Published:
     mae: float | None
     source: str
 
+    def may_be_of(self, look_backs: Sequence[int]) -> bool:
+        """Whether nothing says that the result was found with other look-backs.
+
+        Examples
+        --------
+        >>> find("SAMoVAR", "ETTh1", "average", [1024]).may_be_of([1024])
+        False
+        >>> find("CATS", "ETTh1", "average", [512]).may_be_of([512])
+        True
+        """
+        numbers = [int(number) for number in re.findall(r"\d+", self.look_back)]
+        if " to " in self.look_back:
+            return all(numbers[0] <= rows <= numbers[1] for rows in look_backs)
+        return not numbers or numbers == (list(look_backs) if len(set(look_backs)) > 1 else [look_backs[0]])
+
 
 @cache
 def published_results() -> tuple[Published, ...]:
@@ -59,7 +76,7 @@ def published_results() -> tuple[Published, ...]:
 
 
 def find(model: str, data: str, horizon: int | str, look_backs: Sequence[int]) -> Published | None:
-    """The published result to compare with: that of the same look-back where there is one, else of the nearest.
+    """The published result to stand beside: that of the same look-back where there is one, else of the nearest.
 
     An average that is not printed is that of the four printed results of the same look-back.
 
@@ -99,9 +116,9 @@ def find(model: str, data: str, horizon: int | str, look_backs: Sequence[int]) -
     return candidates[0] if candidates else None
 
 
-def _distance(look_back: str, wanted: Sequence[int]) -> int:
-    """0 where a source does not name a single look-back."""
-    return abs(int(look_back) - wanted[0]) if look_back.isdigit() else 0
+def _distance(look_back: str, wanted: Sequence[int]) -> float:
+    """How far the look-back of a source is; one that names no single one comes behind those that do."""
+    return abs(int(look_back) - wanted[0]) if look_back.isdigit() else math.inf
 
 
 def _results(model: str, data: str, horizon: str) -> list[Published]:

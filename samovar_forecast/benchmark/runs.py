@@ -19,7 +19,7 @@ class Run:
     model : str
         Name of a forecaster without "Forecaster", "naive", "linear", or a model of a library as in "darts:TSMixer".
     data : str
-        Name of a data set, or of a file without its ending.
+        Name of a data set, or of a file.
     horizon, context_length : int
         Rows that a forecast is made for, and rows that it sees.
     seed : int

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -42,7 +42,6 @@ def run_all(
     store: Store,
     watcher: Watcher,
     workers: int = 1,
-    cores: int | None = None,
 ) -> list[Run]:
     """Do the runs that have no result yet, and tell which failed.
 
@@ -55,16 +54,16 @@ def run_all(
         Gets a record for each run.
     watcher : Watcher
     workers : int, default 1
-        Processes at a time.
-    cores : int or None
-        Shared equally by the workers. None: those that this process may use.
+        Processes at a time. They share the cores that this process may use, or each has as many
+        threads as the environment says in OMP_NUM_THREADS.
 
     Raises
     ------
     KeyboardInterrupt
         After Ctrl-C, once the processes are gone. The same call goes on where they were.
     """
-    threads = max(1, (cores or cpu_count()) // workers)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // workers))
+    environment = os.environ | dict.fromkeys(_THREADS, threads)
     distinct = {run.name: run for run in runs}.values()
     waiting = deque((run, 0.0) for run in distinct if not store.is_done(run))
     working: list[_Process] = []
@@ -76,7 +75,11 @@ def run_all(
                 if store.is_done(run):  # by another command, since
                     watcher.ended(run, store.record(run))
                     continue
-                working.append(_Process(run, store, threads))
+                try:
+                    working.append(_Process(run, store, environment))
+                except FileNotFoundError:  # another command has just ended this run and cleared its folder
+                    waiting.append((run, time.monotonic() + _SECONDS_BEFORE_ANOTHER_TRY))
+                    continue
                 watcher.started(run)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
             for process in list(working):
@@ -89,7 +92,7 @@ def run_all(
                     waiting.append((process.run, time.monotonic() + _SECONDS_BEFORE_ANOTHER_TRY))
                     watcher.ended(process.run, None)
                     continue
-                if status != 0:
+                if status != 0 and not store.is_done(process.run):
                     failed.append(process.run)
                     store.write(process.run, FAILED, {"error": process.error(status)})
                 watcher.ended(process.run, store.record(process.run))
@@ -102,7 +105,7 @@ def run_all(
 class _Process:
     """The process of one run. It ends when this one does, even when this one is killed: its stdin closes then."""
 
-    def __init__(self, run: Run, store: Store, threads: int) -> None:
+    def __init__(self, run: Run, store: Store, environment: Mapping[str, str]) -> None:
         self.run = run
         folder = store.workplace(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +118,7 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=os.environ | dict.fromkeys(_THREADS, str(threads)),
+                env=dict(environment),
                 start_new_session=True,  # Ctrl-C is for this process
             )
         assert self._process.stdin is not None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean, stdev
 from typing import Any
 
 from samovar_forecast.benchmark.plan import changed_settings
+from samovar_forecast.benchmark.protocol import DEFAULT_SHARES
 from samovar_forecast.benchmark.published import AVERAGE, Published, find
 from samovar_forecast.benchmark.recipes import HORIZONS
 from samovar_forecast.benchmark.store import DONE
+
+_Kind = tuple[str, str, str]  # model, recipe, data
+_BySeed = dict[int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,15 @@ class Result:
     look_backs : tuple of int
         That of the horizon, or of the four.
     seeds : tuple of int
-        Of an average those that each horizon has.
+        Of an average those that each horizon has; others do not count in it.
     mse, mae : float
         In standard deviations of the training rows.
     deviation : float or None
-        Standard deviation of the MSE between the seeds, if there are several.
+        Standard deviation between the seeds of the MSE, or of its average over the horizons, if there are several.
     parameters, epochs, best_epoch, seconds_per_epoch, training_seconds : float
         Means as well.
     peak_memory_mb : float or None
-        None: the system did not tell.
+        The highest. None: the system did not tell.
     computed_on : str
         Kind of device, and threads.
     """
@@ -77,9 +80,7 @@ class Result:
     def difference(self) -> float | None:
         """By how many percent the MSE is above the published one; None where that has another look-back."""
         found = self.published
-        if found is None or (found.look_back.isdigit() and found.look_back != self.look_back):
-            return None
-        return 100 * (self.mse / found.mse - 1)
+        return 100 * (self.mse / found.mse - 1) if found is not None and found.may_be_of(self.look_backs) else None
 
 
 def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
@@ -90,85 +91,69 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
     list of Result
         By data, horizon and MSE; the averages behind the horizons.
     """
-    groups: dict[tuple[str, str, str, int, int], list[Mapping[str, Any]]] = {}
-    for record in records:
-        if record["status"] == DONE:
-            changes = [f"{name}={value}" for name, value in changed_settings(record).items()]
-            recipe = ", ".join([record["recipe"], *changes])
-            key = record["model"], recipe, record["data"], record["horizon"], record["context_length"]
-            groups.setdefault(key, []).append(record)
-    single = [_mean(*key, rows) for key, rows in groups.items()]
-    made = single + _averages(single)
-    return sorted(made, key=lambda one: (one.data, one.horizon or float("inf"), one.mse))
+    done = [record for record in records if record["status"] == DONE]
+    several_devices = len({record["device"] for record in done if record["model"] != "naive"}) > 1
+    contents: dict[str, set[str | None]] = {}
+    for record in done:
+        contents.setdefault(record["data"], set()).add(record["content"])
+    cells: dict[_Kind, dict[int, _BySeed]] = {}
+    for record in done:
+        words = [record["recipe"], *(f"{name}={value}" for name, value in changed_settings(record).items())]
+        if several_devices and record["model"] != "naive":
+            words.append(f"on {record['device']}")
+        if record["shares"] is not None and tuple(record["shares"]) != DEFAULT_SHARES:
+            words.append("split " + " ".join(map(str, record["shares"])))
+        data = record["data"]
+        if len(contents[data]) > 1:  # files of one name
+            data = f"{data} {record['content'][:8]}"
+        of_kind = cells.setdefault((record["model"], ", ".join(words), data), {})
+        of_kind.setdefault(record["horizon"], {})[record["seed"]] = record
+    made = []
+    for kind, by_horizon in cells.items():
+        made += [_mean(kind, horizon, [by_seed]) for horizon, by_seed in by_horizon.items()]
+        if set(HORIZONS) <= set(by_horizon):
+            four = [by_horizon[horizon] for horizon in HORIZONS]
+            shared = set.intersection(*map(set, four))
+            if shared:
+                made.append(_mean(kind, None, [{seed: rows[seed] for seed in shared} for rows in four]))
+    return sorted(made, key=lambda one: (one.data, one.horizon or math.inf, one.mse))
 
 
-def _mean(
-    model: str, recipe: str, data: str, horizon: int, context_length: int, rows: Sequence[Mapping[str, Any]]
-) -> Result:
+def _mean(kind: _Kind, horizon: int | None, horizons: Sequence[_BySeed]) -> Result:
+    """The mean over the seeds of one horizon, or of several that have the same seeds."""
+    model, recipe, data = kind
+    rows = [row for by_seed in horizons for row in by_seed.values()]
+    memory = [row["peak_memory_mb"] for row in rows if row["peak_memory_mb"] is not None]
+
     def mean(name: str) -> float:
         return fmean(row[name] for row in rows)
 
-    errors = [row["mse"] for row in rows]
+    by_seed = [fmean(of_horizon[seed]["mse"] for of_horizon in horizons) for seed in horizons[0]]
     return Result(
         model=model,
         recipe=recipe,
         data=data,
         horizon=horizon,
-        look_backs=(context_length,),
-        seeds=tuple(sorted({row["seed"] for row in rows})),
-        mse=fmean(errors),
+        look_backs=tuple(next(iter(of_horizon.values()))["context_length"] for of_horizon in horizons),
+        seeds=tuple(sorted(horizons[0])),
+        mse=mean("mse"),
         mae=mean("mae"),
-        deviation=stdev(errors) if len(errors) > 1 else None,
+        deviation=stdev(by_seed) if len(by_seed) > 1 else None,
         parameters=mean("parameters"),
         epochs=mean("epochs"),
         best_epoch=mean("best_epoch"),
         seconds_per_epoch=mean("seconds_per_epoch"),
         training_seconds=mean("training_seconds"),
-        peak_memory_mb=None if any(row["peak_memory_mb"] is None for row in rows) else mean("peak_memory_mb"),
-        computed_on=", ".join(sorted({f"{row['device']}, {row['threads']}" for row in rows})),
+        peak_memory_mb=max(memory, default=None),
+        computed_on="; ".join(sorted({f"{row['device']}, {row['threads']}" for row in rows})),
     )
-
-
-def _averages(single: Sequence[Result]) -> list[Result]:
-    """The mean over the four horizons, of models that have each of them with one look-back."""
-
-    def kind(result: Result) -> tuple[str, str, str]:
-        return result.model, result.recipe, result.data
-
-    made = []
-    for (model, recipe, data), group in groupby(sorted(single, key=kind), kind):
-        four = sorted((one for one in group if one.horizon in HORIZONS), key=lambda one: one.horizon or 0)
-        if tuple(one.horizon for one in four) != HORIZONS:
-            continue
-        memory = [one.peak_memory_mb for one in four if one.peak_memory_mb is not None]
-        made.append(
-            Result(
-                model=model,
-                recipe=recipe,
-                data=data,
-                horizon=None,
-                look_backs=tuple(one.look_backs[0] for one in four),
-                seeds=tuple(sorted(set.intersection(*(set(one.seeds) for one in four)))),
-                mse=fmean(one.mse for one in four),
-                mae=fmean(one.mae for one in four),
-                deviation=None,
-                parameters=fmean(one.parameters for one in four),
-                epochs=fmean(one.epochs for one in four),
-                best_epoch=fmean(one.best_epoch for one in four),
-                seconds_per_epoch=fmean(one.seconds_per_epoch for one in four),
-                training_seconds=fmean(one.training_seconds for one in four),
-                peak_memory_mb=max(memory) if memory else None,
-                computed_on=four[0].computed_on,
-            )
-        )
-    return made
 
 
 def ranks(results: Sequence[Result]) -> tuple[dict[str, float], int]:
     """The mean rank of models by MSE, over the data sets and horizons that all of them have; ties share a rank.
 
-    The models are those with the most results, as many of them as make the comparison the largest: the number of
-    models times that of the combinations that they share.
+    The models are those that make the comparison large: the number of models times that of the combinations that they
+    share, grown from every model by the one that shares the most with it.
 
     Returns
     -------
@@ -178,14 +163,15 @@ def ranks(results: Sequence[Result]) -> tuple[dict[str, float], int]:
     errors: dict[str, dict[tuple[str, int], float]] = {}
     for one in results:
         if one.horizon is not None:
-            of_label, cell = errors.setdefault(one.label, {}), (one.data, one.horizon)
-            of_label[cell] = min(one.mse, of_label.get(cell, math.inf))  # the better one of two look-backs
-    most_first = sorted(errors, key=lambda label: (-len(errors[label]), label))
-    shared, compared = set[tuple[str, int]](), list[str]()
-    for count in range(2, len(most_first) + 1):
-        cells = set.intersection(*(set(errors[label]) for label in most_first[:count]))
-        if count * len(cells) > len(compared) * len(shared):
-            shared, compared = cells, most_first[:count]
+            errors.setdefault(one.label, {})[one.data, one.horizon] = one.mse
+    compared, shared = list[str](), set[tuple[str, int]]()
+    for first in sorted(errors):
+        group, cells = [first], set(errors[first])
+        while others := set(errors) - set(group):
+            group.append(max(sorted(others), key=lambda label: len(cells & set(errors[label]))))
+            cells &= set(errors[group[-1]])
+            if len(group) * len(cells) > len(compared) * len(shared):
+                compared, shared = list(group), set(cells)
     mean = {
         label: fmean(_rank(errors[label][cell], [errors[other][cell] for other in compared]) for cell in shared)
         for label in compared
