@@ -103,7 +103,7 @@ class FittedData(TrainingConfig):
         if y is None:
             frames = {key: series.history for key, series in self.series_.items()}
             return Panel(frames, self.layout_, "the training data")
-        panel = self._renamed(read_panel(y, missing=True), self.columns_).align(self.columns_)
+        panel = self._renamed(read_panel(y, missing=True, step=self.frequency_), self.columns_).align(self.columns_)
         frequency = panel.frequency(default=self.frequency_)
         if frequency != self.frequency_:
             raise ValueError(f"y has a step of {frequency}, the training data had {self.frequency_}")
@@ -141,7 +141,7 @@ class FittedData(TrainingConfig):
             return {}
         if not self.known_:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-        given = read_panel(X, "X", missing=True).beside(panel)
+        given = read_panel(X, "X", missing=True, step=self.frequency_).beside(panel)
         unknown = [key for key in given.frames if key not in panel.frames]
         if unknown:
             raise ValueError(f"X holds series that y lacks: {unknown}; y has {list(panel.frames)}")
@@ -279,7 +279,7 @@ class FittedData(TrainingConfig):
 
     def remember(self, key: Hashable, frame: pd.DataFrame, known: pd.DataFrame | None) -> None:
         """Keep the rows of a series that a forecast or an update still needs."""
-        rows = self.context_length_ + self.horizon - 1
+        rows = self.context_length_ + self.horizon  # a whole window, so that an update can correct the newest row
         series = self.series_[key]
         series.history = frame.iloc[-rows:].copy()
         series.known = None if known is None or not self.known_ else known.iloc[-rows:].copy()

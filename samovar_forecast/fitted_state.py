@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -18,6 +16,7 @@ from samovar_forecast.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.panel import Layout
 from samovar_forecast.scaling import Scaler
+from samovar_forecast.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.summary import TrainingSummary
 
@@ -51,12 +50,14 @@ def describe(forecaster: Forecaster) -> dict[str, Any]:
         },
         "calendar": forecaster.calendar_,
         "context_length": forecaster.context_length_,
-        "layout": asdict(forecaster.layout_) | {"names": [_encode(label) for label in forecaster.layout_.names]},
+        "layout": asdict(forecaster.layout_)
+        | {name: [_encode(label) for label in getattr(forecaster.layout_, name)] for name in ("names", "column_names")},
         "series": [
             {
                 "name": _encode(key),
                 "n_rows": len(series.history),
-                "index": _describe_index(series.history.index, forecaster.frequency_),
+                "index": describe_index(series.history.index, forecaster.frequency_)
+                | {"name": _encode(series.history.index.name)},
             }
             for key, series in forecaster.series_.items()
         ],
@@ -77,7 +78,7 @@ def tensors_of(forecaster: Forecaster) -> dict[str, Tensor]:
         "scale": np.stack([series.scaler.scale for series in every]),
         "logarithmic": every[0].scaler.logarithmic,
         "history": np.concatenate([series.history.to_numpy() for series in every]),
-        "index": np.concatenate([_index_numbers(series.history.index) for series in every]),
+        "index": np.concatenate([index_numbers(series.history.index) for series in every]),
     }
     if forecaster.known_:
         arrays["known_center"], arrays["known_scale"] = forecaster.known_scaler_.center, forecaster.known_scaler_.scale
@@ -111,11 +112,7 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
         raise ValueError(f"it has the context lengths {forecaster.context_length} and {forecaster.context_length_}")
     if not (1 <= forecaster.context_length_ <= _LONGEST_WINDOW and forecaster.horizon <= _LONGEST_WINDOW):
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
-    names = tuple(_decode(label) for label in header["layout"]["names"])
-    kind, is_series = header["layout"]["kind"], header["layout"]["is_series"]
-    if kind not in ("single", "dict", "multiindex") or not isinstance(is_series, bool):
-        raise ValueError(f"it knows no series of the kind {kind!r}")
-    forecaster.layout_ = Layout(kind, is_series, names)
+    forecaster.layout_ = _restore_layout(header["layout"])
     forecaster.training_summary_ = TrainingSummary(**header["training"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
     _check_shapes(forecaster, header, arrays)
@@ -131,7 +128,8 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
     for number, described in enumerate(header["series"]):
         rows = slice(first, first + described["n_rows"])
         first = rows.stop
-        index, forecaster.frequency_ = _restore_index(arrays["index"][rows], described["index"])
+        index, forecaster.frequency_ = restore_index(arrays["index"][rows], described["index"])
+        index = index.rename(_decode(described["index"]["name"]))
         forecaster.series_[_decode(described["name"])] = FittedSeries(
             pd.DataFrame(arrays["history"][rows], index=index, columns=forecaster.columns_),
             pd.DataFrame(arrays["known_history"][rows], index=index, columns=forecaster.known_)
@@ -235,45 +233,12 @@ def _decode(value: Any) -> Any:
     return [_decode(part) for part in value] if isinstance(value, list) else value
 
 
-def _index_numbers(index: pd.Index) -> np.ndarray:
-    if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
-        return index.asi8
-    return index.to_numpy(dtype=np.int64)
-
-
-def _describe_index(index: pd.Index, frequency: Any) -> dict[str, Any]:
-    name = _encode(index.name)
-    if isinstance(index, pd.PeriodIndex):
-        return {"kind": "period", "name": name, "frequency": index.freqstr}
-    if isinstance(index, pd.DatetimeIndex):
-        zone = None if index.tz is None else _zone(str(index.tz))
-        return {"kind": "datetime", "name": name, "frequency": frequency.freqstr, "unit": index.unit, "zone": zone}
-    return {"kind": "integer", "name": name, "frequency": frequency}
-
-
-def _restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.Index, Any]:
-    name, kind = _decode(described["name"]), described["kind"]
-    if kind == "period":
-        periods = pd.PeriodIndex.from_ordinals(  # type: ignore[attr-defined]  # the stubs lack it
-            numbers, freq=described["frequency"], name=name
-        )
-        return periods, periods.freq
-    if kind == "datetime":
-        dates = pd.DatetimeIndex(numbers.view(f"M8[{described['unit']}]"), name=name)
-        if described["zone"] is not None:
-            dates = dates.tz_localize("UTC").tz_convert(_zone(described["zone"]))
-        return dates, pd.tseries.frequencies.to_offset(described["frequency"])
-    step = described["frequency"]
-    if kind != "integer" or isinstance(step, bool) or not isinstance(step, int):
-        raise ValueError(f"it knows no index of the kind {kind!r} with a step of {step!r}")
-    return pd.Index(numbers, name=name), step
-
-
-def _zone(name: str) -> str:
-    """A name that pandas finds in the data base of zones, or a distance from UTC; it would open other files too."""
-    if not re.fullmatch(r"UTC([+-]\d\d:\d\d(:\d\d)?)?", name):
-        try:
-            ZoneInfo(name)
-        except (ValueError, LookupError, OSError) as error:
-            raise TypeError(f"{name!r} names no time zone; tz_convert the index to one with a name") from error
-    return name
+def _restore_layout(described: dict[str, Any]) -> Layout:
+    kind, is_series, is_named = described["kind"], described["is_series"], described.get("is_named", True)
+    names, column_names = (
+        tuple(_decode(label) for label in described.get(name, default))
+        for name, default in (("names", []), ("column_names", [None]))
+    )
+    if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
+        raise ValueError(f"it knows no series of the kind {kind!r}")
+    return Layout(kind, is_series, names, column_names, is_named)

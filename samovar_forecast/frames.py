@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.time_axis import frequency_of, plain_index
+from samovar_forecast.time_axis import Frequency, frequency_of, plain_index
 
 LARGEST = 1e300  # forecasts of such values are still finite
 
 
-def read_frame(data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool = False) -> pd.DataFrame:
+def read_frame(
+    data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool = False, step: Frequency | None = None
+) -> pd.DataFrame:
     """Check a Series or DataFrame and return it as a float64 DataFrame with the same index.
 
     Parameters
@@ -25,6 +27,8 @@ def read_frame(data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool
         What to call the data in an error.
     missing : bool, default False
         Whether values may be missing; they come out as NaN.
+    step : offset, int or None
+        The step of the index where its labels allow several, or do not tell it.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def read_frame(data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool
                 "encode categorical values, or drop it"
             )
     index = plain_index(data.index)
-    frequency_of(index, name)
+    frequency_of(index, name, step)
     values = _numbers(data)
     wrong = np.abs(values) > LARGEST
     if not missing:

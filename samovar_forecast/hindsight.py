@@ -58,9 +58,8 @@ class Hindsight(Predictor):
                 frame, given.get(key), np.arange(first, len(frame), self.horizon), self.horizon, key, statics.get(key)
             )[:2]
             point = outputs[..., self.network_.point_output].reshape(-1, len(self.targets_))
-            frames[key] = pd.DataFrame(
-                scaler.inverse(point, len(self.targets_)), index=frame.index[first:], columns=self.targets_
-            )
+            columns = self.layout_.columns(self.targets_)
+            frames[key] = pd.DataFrame(scaler.inverse(point, len(self.targets_)), frame.index[first:], columns)
         return panel.layout.assemble(frames)
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
@@ -126,6 +125,8 @@ class Hindsight(Predictor):
         from samovar_forecast.refitting import backtest_refitting
 
         if refit_every is not None:
+            if static is not None:
+                raise ValueError("static is of the series of a panel, and refit_every takes a lone series")
             return backtest_refitting(self, y, X, start, stride, refit_every, warm_start, n_jobs, quantiles)
         check_is_fitted(self)
         panel = self.read_history(y, shortest=self.context_length_)

@@ -116,6 +116,21 @@ def check_types(config: object, declared: Iterable[Field]) -> None:
             _check_type(field.name, value, kinds)
 
 
+def plain_numbers(value: Any) -> Any:
+    """A value with Python's numbers in place of those of numpy, which PyTorch does not read from a file.
+
+    Examples
+    --------
+    >>> plain_numbers({"betas": (np.float64(0.5), 0.25)})
+    {'betas': (0.5, 0.25)}
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain_numbers, value))
+    return {key: plain_numbers(one) for key, one in value.items()} if type(value) is dict else value
+
+
 def _check_type(name: str, value: Any, kinds: list[str]) -> None:
     choices = {"bool": (False, True)}.get(kinds[0])
     if kinds[0].startswith("Literal"):

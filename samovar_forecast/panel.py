@@ -26,16 +26,37 @@ class Layout:
         Whether a series is a pandas Series, not a DataFrame.
     names : tuple
         Names of the levels of a MultiIndex in front of the time.
+    column_names : tuple
+        Names of the levels of the columns.
+    is_named : bool
+        Whether a Series has a name.
     """
 
     kind: Literal["single", "dict", "multiindex"] = "single"
     is_series: bool = False
     names: tuple[Hashable, ...] = ()
+    column_names: tuple[Hashable, ...] = (None,)
+    is_named: bool = True
+
+    def labelled_as(self, data: Any) -> Layout:
+        """The same form, with the labels that a series or frame has for its columns."""
+        if isinstance(data, pd.DataFrame):
+            return replace(self, column_names=tuple(data.columns.names))
+        return replace(self, is_named=not isinstance(data, pd.Series) or data.name is not None)
+
+    def columns(self, labels: Sequence[Hashable]) -> pd.Index:
+        """An index of columns with these labels."""
+        if len(self.column_names) > 1:
+            return pd.MultiIndex.from_tuples(labels, names=self.column_names)  # type: ignore[arg-type]
+        return pd.Index(list(labels), name=self.column_names[0], tupleize_cols=False)
 
     def assemble(self, frames: Mapping[Hashable, pd.DataFrame]) -> Any:
         """Give frames by key back in this form."""
-        squeezed = self.is_series and all(frame.shape[1] == 1 for frame in frames.values())
-        parts: dict[Hashable, Any] = {key: frame.iloc[:, 0] if squeezed else frame for key, frame in frames.items()}
+        parts: dict[Hashable, Any] = dict(frames)
+        if self.is_series and all(frame.shape[1] == 1 for frame in frames.values()):
+            parts = {key: frame.iloc[:, 0] for key, frame in frames.items()}
+            if not self.is_named:
+                parts = {key: part.rename(None) for key, part in parts.items()}
         if self.kind == "dict":
             return parts
         first = next(iter(parts.values()))
@@ -118,7 +139,7 @@ class Panel:
         return common
 
 
-def read_panel(data: Any, name: str = "y", *, missing: bool = False) -> Panel:
+def read_panel(data: Any, name: str = "y", *, missing: bool = False, step: Frequency | None = None) -> Panel:
     """Check series in any of their forms and return them as float64 frames by key.
 
     Parameters
@@ -126,7 +147,7 @@ def read_panel(data: Any, name: str = "y", *, missing: bool = False) -> Panel:
     data : Series, DataFrame or mapping from names to them
         One series, with a time index; or many, as a mapping, or with a MultiIndex whose last level is time and
         whose other levels name the series.
-    name, missing
+    name, missing, step
         See `read_frame`.
 
     Raises
@@ -143,11 +164,13 @@ def read_panel(data: Any, name: str = "y", *, missing: bool = False) -> Panel:
     if isinstance(data, Mapping):
         parts: dict[Hashable, Any] = dict(data)
         layout = Layout("dict", bool(parts) and all(isinstance(part, pd.Series) for part in parts.values()))
+        first = next(iter(parts.values()), None)
     elif isinstance(data, (pd.Series, pd.DataFrame)) and isinstance(data.index, pd.MultiIndex):
         levels: list[Any] = list(range(data.index.nlevels - 1))
         if not levels:
             raise TypeError(f"{name} has a MultiIndex of one level; it needs the names of the series, then time")
         layout = Layout("multiindex", isinstance(data, pd.Series), tuple(data.index.names[:-1]))
+        first = data
         for level in levels:
             unnamed = data.index.get_level_values(level).isna()
             if unnamed.any():
@@ -155,14 +178,15 @@ def read_panel(data: Any, name: str = "y", *, missing: bool = False) -> Panel:
         groups = data.groupby(level=levels if len(levels) > 1 else 0, sort=False, observed=True)
         parts = {key: part.droplevel(levels) for key, part in groups}
     else:
-        return Panel(
-            {None: read_frame(data, name, missing=missing)}, Layout("single", isinstance(data, pd.Series)), name
-        )
+        layout = Layout("single", isinstance(data, pd.Series)).labelled_as(data)
+        return Panel({None: read_frame(data, name, missing=missing, step=step)}, layout, name)
     if not parts:
         raise ValueError(f"{name} is empty: it holds no series")
     if layout.is_series:
         given = {part.name for part in parts.values()}
         common = given.pop() if len(given) == 1 else None
         parts = {key: part.rename(name if common is None else common) for key, part in parts.items()}
-    panel = Panel(parts, layout, name).map(lambda part, called: read_frame(part, called, missing=missing))
+    panel = Panel(parts, layout.labelled_as(first), name).map(
+        lambda part, called: read_frame(part, called, missing=missing, step=step)
+    )
     return panel.align(panel.columns)

@@ -49,12 +49,14 @@ def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
         If the class is not one of the package's, or the name of a column or a series is no string, number, bool,
         None or tuple of those, or the time zone of the index has no name.
     ValueError
-        If there are so many series that their names make the header longer than 64 MB.
+        If there are so many series that their names make the header longer than 64 MB, the step of the index has a
+        calendar of its own, or a hyperparameter that decides the windows was set to another value after `fit`.
     OSError
         If the file cannot be written; an older file of the same name survives.
     """
     if type(forecaster) is not _registry().get(type(forecaster).__name__):
         raise TypeError(f"{type(forecaster).__name__} is not a forecaster of this package and cannot be saved")
+    _check_unchanged(forecaster)
     tensors = tensors_of(forecaster)
     versions = {name: version(name) for name in ("samovar-forecast", "torch", "pandas", "numpy", "safetensors")}
     header = json.dumps(
@@ -95,6 +97,17 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
         return rebuild(registered, header, tensors)
     except _WRONG_CONTENT as error:
         raise ModelFileError(f"{path} is not a complete model file: {error}") from error
+
+
+def _check_unchanged(forecaster: Forecaster) -> None:
+    network, quantiles = forecaster.network_, forecaster.quantiles
+    for name, now, fitted in (
+        ("horizon", forecaster.horizon, network.horizon),
+        ("context_length", forecaster.context_length or network.context_length, network.context_length),
+        ("number of quantiles", 1 if quantiles is None else len(quantiles), network.n_outputs),
+    ):
+        if now != fitted:
+            raise ValueError(f"{name} is {now}, and was {fitted} in fit; set it back, or fit again")
 
 
 def _registry() -> dict[Any, type[Any]]:

@@ -70,8 +70,9 @@ class Predictor(FittedData):
         check_is_fitted(self)
         contexts, outputs = self._forecast(y, X, horizon, static)
         point = outputs[..., self.network_.point_output]
+        columns = self.layout_.columns(self.targets_)
         frames = {
-            key: pd.DataFrame(scaler.inverse(one, len(self.targets_)), index=future, columns=self.targets_)
+            key: pd.DataFrame(scaler.inverse(one, len(self.targets_)), future, columns)
             for key, scaler, future, one in zip(contexts.keys, contexts.scalers, contexts.futures, point, strict=True)
         }
         return contexts.layout.assemble(frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -68,6 +69,8 @@ def _run(
     before: Any = None,
 ) -> tuple[xr.Dataset, Any]:
     first, last = fold
+    if forecaster.checkpoint_dir is not None:  # which serves one training
+        forecaster = clone(forecaster).set_params(checkpoint_dir=str(Path(forecaster.checkpoint_dir) / str(first)))
     fitted = clone(forecaster).fit(y.iloc[:first], X, init_from=before)
     rows = slice(max(0, first - fitted.context_length_), last + fitted.horizon)
     result = fitted.backtest(y.iloc[rows], X, y.index[first], stride, quantiles=quantiles)

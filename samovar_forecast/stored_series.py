@@ -162,9 +162,14 @@ def _write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> tuple[list[str]
                 names = [*columns, *[frame.index.name] * (frame.index.name is not None)]
                 if not all(isinstance(name, str) for name in names):
                     raise TypeError(f"the names of stored columns and of the index must be strings, got {names}")
-                narrow = all(isinstance(kind, np.dtype) and np.can_cast(kind, np.float32) for kind in piece.dtypes)
-                dtype = np.dtype(np.float32 if narrow else np.float64)
+                dtype = np.dtype(np.float32 if all(map(_is_narrow, piece.dtypes)) else np.float64)
                 _write_shape(file, dtype, (0, len(columns)))
+            for column, kind in piece.dtypes.items():
+                if dtype == np.float32 and not _is_narrow(kind):
+                    raise TypeError(
+                        f"{name} column {column!r} has dtype {kind}, and what the first piece stores is float32: give "
+                        "float64 from the first piece on, or float32 in every one"
+                    )
             file.write(align_columns(frame, columns, name).to_numpy(dtype=dtype).tobytes())
             indices.append(frame.index)
             if len(indices) > 1:
@@ -178,6 +183,10 @@ def _write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> tuple[list[str]
         file.flush()
         os.fsync(file.fileno())
     return columns, index
+
+
+def _is_narrow(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and bool(np.can_cast(dtype, np.float32))
 
 
 def _write_shape(file: Any, dtype: np.dtype, shape: tuple[int, int]) -> None:

@@ -46,7 +46,7 @@ def read_stored(forecaster: Forecaster, y: StoredSeries, X: Any, static: Any, so
     else:
         forecaster.context_length_ = choose_context_length(n_training, forecaster)
     scaler = _fit_scaler(forecaster, y, n_training)
-    n_kept = forecaster.context_length_ + forecaster.horizon - 1
+    n_kept = forecaster.context_length_ + forecaster.horizon
     history = y.rows(slice(max(0, len(y) - n_kept), len(y)), forecaster.columns_)
     forecaster.series_ = {None: FittedSeries(history, None, scaler)}
     return Block(torch.from_numpy(_scaled(forecaster, y, scaler)), n_training)

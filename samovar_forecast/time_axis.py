@@ -60,8 +60,10 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
         )
     _check_order(index, name)
     if isinstance(index, pd.PeriodIndex):
-        _check_steps(pd.Index(index.asi8), index, 1, f"df.asfreq({index.freqstr!r}) after to_timestamp()", name)
-        return index.freq  # type: ignore[return-value]  # a PeriodIndex always has one
+        step = index.freq
+        assert step is not None  # a PeriodIndex always has one
+        _check_steps(pd.Index(index.asi8), index, step.n, f"df.asfreq({index.freqstr!r}) after to_timestamp()", name)
+        return step
     if isinstance(index, pd.DatetimeIndex):
         return _datetime_frequency(index, name, default)
     if index.dtype.kind == "u" and index[-1] > np.iinfo(np.int64).max:

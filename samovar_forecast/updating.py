@@ -143,8 +143,9 @@ class Updating(Hindsight):
             raise ValueError(
                 f"{name} leaves a gap: it begins at {new.index[0]}, the training data continue at {expected}"
             )
-        frame = read_frame(pd.concat([history[history.index < new.index[0]], new]), name, missing=True)
-        complete = len(history) < self.context_length_ + self.horizon - 1  # then no row of it has been forgotten
+        rows = pd.concat([history[history.index < new.index[0]], new])
+        frame = read_frame(rows, name, missing=True, step=self.frequency_)
+        complete = len(history) < self.context_length_ + self.horizon  # then no row of it has been forgotten
         needed = self.context_length_ + (self.horizon if retrain and not self.is_panel_ else 0)
         if len(frame) < needed and not complete:
             raise ValueError(

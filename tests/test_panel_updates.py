@@ -49,7 +49,7 @@ def test_update_row_by_row_grows_a_short_series(fitted):
     for row in range(10):
         fitted.update({"short": rows.iloc[[row]]}, retrain=False)
     assert_close(fitted.predict(), at_once.predict(), rtol=0)
-    assert len(fitted.series_["short"].history) == CONTEXT + HORIZON - 1
+    assert len(fitted.series_["short"].history) == CONTEXT + HORIZON
 
 
 @pytest.mark.parametrize("retrain", [True, False])

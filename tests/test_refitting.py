@@ -82,6 +82,22 @@ def test_what_does_not_fit_together_is_named(options, message):
         SAMoVARForecaster(**SETTINGS).backtest(y, **options)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_every_fold_has_a_checkpoint_of_its_own(y, n_jobs, tmp_path):
+    plain, cautious = (
+        SAMoVARForecaster(**SETTINGS | {"max_epochs": 2}, checkpoint_dir=folder) for folder in (None, str(tmp_path))
+    )
+    options = {"start": y.index[110], "refit_every": 20, "stride": 20}
+    xr.testing.assert_identical(cautious.backtest(y, **options, n_jobs=n_jobs), plain.backtest(y, **options))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["110", "130", "150"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_static_covariates_are_refused(y):
+    with pytest.raises(ValueError, match="static is of the series of a panel"):
+        SAMoVARForecaster(**SETTINGS).backtest(y, start=y.index[110], refit_every=20, static=y)
+
+
 def test_a_panel_is_refused():
     with pytest.raises(ValueError, match="not a panel"):
         SAMoVARForecaster(**SETTINGS).backtest(series_of_panel(), start=0, refit_every=10)

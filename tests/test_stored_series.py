@@ -106,6 +106,11 @@ def test_scales_by_pieces_are_those_of_the_whole():
         (lambda parts: [parts[0], parts[1].replace(parts[1].iloc[3, 2], np.inf)], "piece 1 column 's2' is inf"),
         (lambda parts: [parts[0].set_axis([0, 1, 2], axis=1)], "must be strings"),
         (lambda parts: [parts[0], parts[1].reset_index(drop=True)], "index of type RangeIndex"),
+        (
+            lambda parts: [parts[0].astype("float32"), parts[1]],
+            "piece 1 column 's0' has dtype float64, and what the fi",
+        ),
+        (lambda parts: [parts[0].astype("int16"), parts[1].astype("int64")], "piece 1 column 's0' has dtype int64"),
     ],
 )
 def test_wrong_pieces_are_named_and_leave_nothing(tmp_path, damage, message):

@@ -30,7 +30,7 @@ from samovar_darts.schedule import Schedule
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.calendar_features import choose_calendar
-from samovar_forecast.hyperparameters import check_types
+from samovar_forecast.hyperparameters import check_types, plain_numbers
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -100,6 +100,7 @@ class DartsModel(MixedCovariatesTorchModel):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         chosen = self.model_params  # every argument; what darts makes of them is read from here
+        chosen |= plain_numbers(dict(chosen))
         if chosen.get("optimizer_cls") is None:
             defaults = {
                 "lr": self.recipe.learning_rate,
@@ -197,7 +198,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return super()._setup_for_fit_from_dataset(series, *args, **kwargs)
 
     @random_method  # type: ignore[untyped-decorator]
-    def adopt(self, n_past: int, n_known: int, calendar: list[str], state: dict[str, Tensor]) -> Self:
+    def adopt(self, n_past: int, n_known: int, calendar: list[str], state: dict[str, Tensor], seen: Seen) -> Self:
         """Take over trained weights, as if `fit` had seen float32 series of that many components.
 
         Parameters
@@ -208,7 +209,10 @@ class DartsModel(MixedCovariatesTorchModel):
             Names of the calendar features.
         state : dict
             The state of the `NetworkModule`; `scaler.center` has a value for each covariate and target.
+        seen : dict
+            See `seen_of`.
         """
+        self.seen = seen
         n_targets = len(state["scaler.center"]) - n_past
         n_known += len(calendar)
         self.calendar_, self.add_encoders = calendar, with_calendar(self._given_encoders, calendar)

@@ -92,7 +92,14 @@ def from_core(core: Forecaster) -> DartsModel:
     state = {f"network.{name}": value for name, value in core.network_.state_dict().items()}
     state |= _scaler_state("scaler", core.scaler_)
     state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None, len(core.calendar_))
-    return model.adopt(len(core.columns_) - len(core.targets_), len(core.known_), core.calendar_, state)
+    past = core.columns_[: -len(core.targets_)]
+    seen = {
+        "step": [str(core.frequency_)],
+        "series": list(map(str, core.targets_)),
+        "past_covariates": list(map(str, past)) or None,
+        "future_covariates": None if core.calendar_ else list(map(str, core.known_)) or None,
+    }
+    return model.adopt(len(past), len(core.known_), core.calendar_, state, seen)
 
 
 def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
     if core.precision != "auto":
         arguments["precision"] = core.precision
     if core.patience is not None:  # takes part where `fit` gets a `val_series`
-        stopping = EarlyStopping("val_loss", patience=core.patience, check_on_train_epoch_end=False)
+        stopping = EarlyStopping("val_loss", patience=int(core.patience), check_on_train_epoch_end=False)
         arguments["callbacks"] = [stopping]
     return arguments
 

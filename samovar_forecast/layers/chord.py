@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from samovar_forecast.layers.first_order import first_order
 
 Direction = Literal["past", "circular"]
 Piece = tuple[slice, slice]  # rows of the output, and the rows of the values that they read
@@ -131,7 +132,7 @@ class _ChordProduct(torch.autograd.Function):
         return _multiply(links, planes, base, direction)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         links, planes = ctx.saved_tensors
         (width, n_sequences, n_tokens), offsets = planes.shape, chord_offsets(len(links))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from samovar_forecast.layers.first_order import first_order
 
 Form = Literal["auto", "naive", "masked", "chunked"]
 
@@ -108,7 +109,7 @@ class _MaskedAttention(torch.autograd.Function):
         ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, scores = ctx.saved_tensors
         of_scores = torch.bmm(gradient, values.mT).tril_()

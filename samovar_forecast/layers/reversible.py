@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
+
+from samovar_forecast.layers.first_order import first_order
 
 
 class ResidualSequence(nn.Module):
@@ -154,7 +155,7 @@ class _Recomputed(torch.autograd.Function):
         return first, second
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         first, second, *context = ctx.saved_tensors
         d_first, d_second = gradients

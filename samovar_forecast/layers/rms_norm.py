@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from samovar_forecast.layers.first_order import first_order
 
 
 def rms_norm(tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -72,10 +73,10 @@ class _RMSNorm(torch.autograd.Function):
         return normalised * scale
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         normalised, reciprocal, scale = ctx.saved_tensors
         product = gradient * normalised
         of_scale = product.sum_to_size(scale.shape)
-        along = product.mul_(scale).mean(-1, keepdim=True)  # what would change the length is taken out
+        along = (product * scale).mean(-1, keepdim=True)  # what would change the length is taken out
         return (gradient * scale).addcmul_(normalised, along, value=-1).mul_(reciprocal), of_scale, None

@@ -7,9 +7,9 @@ from typing import get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from samovar_forecast.layers.chord import Direction, cache_chunks, chord_product, count_factors
+from samovar_forecast.layers.first_order import first_order
 
 
 class FactorWeights(nn.Module):
@@ -80,7 +80,7 @@ class _Perceptrons(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, *gradients):  # type: ignore[no-untyped-def]
         rows, hidden_weight, hidden_bias, out_weight = ctx.saved_tensors
         rows_gradient = torch.empty_like(rows)

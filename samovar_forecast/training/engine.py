@@ -24,7 +24,7 @@ from samovar_forecast.training.devices import resolve_compile, resolve_device, r
 from samovar_forecast.training.fingerprints import describe_training
 from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.stopping import StopWhenAsked
+from samovar_forecast.training.stopping import StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.summary import TrainingSummary
 from samovar_forecast.training.windows import Windows
 
@@ -84,7 +84,9 @@ def train(
     began = time.perf_counter()
     with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good
         with _quiet():
-            callbacks = [best, StopWhenAsked(interrupt), *([] if checkpoints is None else [checkpoints])]
+            callbacks: list[Callback] = [best, StopWhenAsked(interrupt), ValidateLastStep()]
+            if checkpoints is not None:
+                callbacks.append(checkpoints)
             trainer = _trainer(config, device, module, callbacks)
             interrupted = _fit(trainer, module, checkpoints)
         if interrupted and trainer.global_step == 0:
@@ -141,16 +143,13 @@ def _tell_divergence(config: TrainingConfig, loss: float, trainer: pl.Trainer, k
 def _trainer(
     config: TrainingConfig, device: torch.device, module: ForecastingModule, callbacks: list[Callback]
 ) -> pl.Trainer:
-    batches, validates = len(module.train_dataloader()), module.validation is not None
+    validates = module.validation is not None
     keeps_checkpoints = any(isinstance(callback, Checkpoints) for callback in callbacks)
     if validates and config.patience is not None:
-        # Not at the end of an epoch: one that the last step cuts short is not validated.
-        stopping = EarlyStopping("validation_loss", patience=config.patience, check_on_train_epoch_end=False)
+        stopping = EarlyStopping("validation_loss", patience=int(config.patience), check_on_train_epoch_end=False)
         callbacks.append(stopping)
     if config.verbose:
         callbacks.append(RichProgressBar())
-    accumulated = int(config.accumulate_batches) * module.n_parts
-    last_batch = batches if config.max_steps is None else int(config.max_steps) * accumulated
     loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
@@ -158,10 +157,8 @@ def _trainer(
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
         max_epochs=int(config.max_epochs),  # Lightning refuses the numbers of numpy
         max_steps=-1 if config.max_steps is None else int(config.max_steps),
-        # A training that ends inside its first epoch is validated at its last step.
-        val_check_interval=last_batch if last_batch < batches else 1.0,
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
-        accumulate_grad_batches=accumulated,
+        accumulate_grad_batches=int(config.accumulate_batches) * module.n_parts,
         callbacks=callbacks,
         logger=loggers[config.logger](config.log_dir) if config.logger else False,
         log_every_n_steps=1,

@@ -144,9 +144,10 @@ class ForecastingModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
-            lr=self.config.learning_rate,
-            betas=self.config.adam_betas,
-            weight_decay=self.config.weight_decay,
+            # Plain numbers: those of numpy would be in the checkpoint, which is not read with any.
+            lr=float(self.config.learning_rate),
+            betas=(float(self.config.adam_betas[0]), float(self.config.adam_betas[1])),
+            weight_decay=float(self.config.weight_decay),
         )
         rate = multiplier(self.config.schedule, self.total_steps, self.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)

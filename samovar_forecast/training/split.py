@@ -66,7 +66,7 @@ def choose_context_length(n_training_rows: int, config: TrainingConfig) -> int:
             f"horizon={config.horizon} need at least {needed}, beside the validation rows "
             f"(validation_fraction={config.validation_fraction}); lower one of them or give more rows"
         )
-    return context_length
+    return int(context_length)
 
 
 def split_windows(

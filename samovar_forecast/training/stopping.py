@@ -1,4 +1,4 @@
-"""Leave a training when somebody asked for it."""
+"""Leave a training when somebody asked for it, or with its last step."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ class StopWhenAsked(pl.Callback):
         if self._interrupt.asked:
             logging.getLogger(__name__).warning("interrupted: the training stops and keeps its best weights so far")
             raise TrainingInterrupted
+
+
+class ValidateLastStep(pl.Callback):
+    """Validate at the last step of a training also where that lies inside an epoch."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # Lightning validates before it stops

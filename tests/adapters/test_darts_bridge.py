@@ -189,3 +189,31 @@ def test_an_unknown_network():
 
     with pytest.raises(TypeError, match=f"OwnForecaster has no darts model.*{ALL_MODELS[0].__name__}"):
         from_core(OwnForecaster(horizon=6, context_length=24))
+
+
+def test_other_components_or_another_step_are_refused(y, tiny):
+    core = SAMoVARForecaster(**tiny, targets=["s1"]).fit(y)
+    model, target = core.to_darts(), TimeSeries.from_dataframe(y[["s1"]])
+    assert model.predict(8, series=target, past_covariates=TimeSeries.from_dataframe(y[["s0", "s2"]])).n_components == 1
+    with pytest.raises(ValueError, match=r"components \['s2', 's0'\], the model was fitted on \['s0', 's2'\]"):
+        model.predict(8, series=target, past_covariates=TimeSeries.from_dataframe(y[["s2", "s0"]]))
+    daily = y.set_axis(pd.date_range("2024-01-01", periods=len(y), freq="D"), axis=0)
+    with pytest.raises(ValueError, match="series\\[0\\] has a step of D, the model was fitted on <Hour>"):
+        model.predict(
+            8, series=TimeSeries.from_dataframe(daily[["s1"]]),
+            past_covariates=TimeSeries.from_dataframe(daily[["s0", "s2"]]),
+        )  # fmt: skip
+
+
+def test_numbers_of_numpy_train_and_load(y, tiny, tmp_path):
+    settings = tiny | {
+        "batch_size": np.int64(16), "max_epochs": np.int64(1), "learning_rate": np.float64(1e-3),
+        "horizon": np.int64(8),
+        "patience": np.int64(3), "adam_betas": (np.float64(0.9), np.float64(0.95)), "d_model": np.int64(8),
+        "context_length": np.int64(24), "accumulate_batches": np.int64(2), "gradient_clip": np.float64(1.0),
+    }  # fmt: skip
+    series = TimeSeries.from_dataframe(y.astype("float32"))
+    model = SAMoVARForecaster(**settings).to_darts().fit(series[:120], val_series=series[80:])
+    model.save(str(tmp_path / "model.pt"))
+    loaded = type(model).load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(loaded.predict(8, series=series).values(), model.predict(8, series=series).values())

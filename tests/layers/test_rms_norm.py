@@ -5,7 +5,7 @@ from torch.nn.functional import rms_norm as published
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 
 
-@pytest.mark.parametrize("scale_shape", [(8,), (3, 1, 8)])
+@pytest.mark.parametrize("scale_shape", [(8,), (3, 1, 8), (2, 3, 5, 8)])
 @pytest.mark.parametrize("contiguous", [True, False])
 def test_values_and_gradients_are_those_of_the_formula(scale_shape, contiguous):
     tokens = torch.randn(2, 3, 5, 8, dtype=torch.float64)

@@ -72,6 +72,12 @@ def same(one, other):
         {"panel": True, "sampling": "series"},
         {"patience": 1, "learning_rate": 0.3, "max_epochs": 8},
         {"max_steps": 10},
+        {
+            "learning_rate": np.float64(1e-2),
+            "weight_decay": np.float64(0.1),
+            "patience": np.int64(4),
+            "adam_betas": (np.float64(0.9), np.float64(0.95)),
+        },
         {"validation_fraction": 0.0},
         {"validation_fraction": 0.0, "max_steps": 10, "loss": "mse"},
     ],

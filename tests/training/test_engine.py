@@ -10,6 +10,7 @@ import torch
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
+from samovar_forecast.training.best_weights import BestWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.schedules import multiplier
@@ -97,6 +98,26 @@ def test_accumulated_batches_equal_one_large_batch():
         steps[name] = network.map.weight.detach()
     torch.testing.assert_close(steps["accumulated"], steps["large"], rtol=1e-4, atol=1e-7)
     assert not torch.allclose(steps["small"], steps["large"], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("max_steps", [1, 4, 5, 7, 8])
+def test_the_last_step_is_validated_wherever_it_lies(max_steps, accumulated):
+    values, given = series(69), []  # 64 windows: 4 steps an epoch
+    config = TrainingConfig(
+        **CPU, batch_size=16 // accumulated, accumulate_batches=accumulated, max_steps=max_steps, average_weights=None,
+        learning_rate=1e-3, weight_decay=0.0,
+    )  # fmt: skip
+    network = fresh_network()
+    evaluate = BestWeights.on_validation_end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            BestWeights, "on_validation_end",
+            lambda best, trainer, module: given.append(trainer.global_step) or evaluate(best, trainer, module),
+        )  # fmt: skip
+        summary = train(network, windows_of(values), windows_of(values), config, seed=0)
+    assert summary.steps == max_steps
+    assert given == [step for step in (4, 8) if step < max_steps] + [max_steps]
 
 
 def test_clipping_bounds_the_step_of_the_gradient(monkeypatch):
