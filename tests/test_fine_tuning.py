@@ -160,14 +160,14 @@ def test_from_a_panel_to_a_lone_series():
             tuned = SAMoVARForecaster(**given, validation_fraction=0).fit(y, init_from=source)
             assert tuned.context_length_ == 24
             assert not tuned.is_panel_
-            assert len(tuned.history_) == min(n_rows, 31)
+            assert len(tuned.history_) == min(n_rows, 24 + 8)
             assert np.isfinite(tuned.predict()).all(axis=None)
     with pytest.raises(ValueError, match="28 rows to train on, but context_length=24 and horizon=8 need at least 32"):
         SAMoVARForecaster(**TINY, validation_fraction=0).fit(y)
     # The short series grows, row by row, up to a whole context and beyond.
     for row in range(28, 36):
         tuned.update(waves(40, 1, seed=2)[row : row + 1], retrain=row % 2 == 0)
-    assert len(tuned.history_) == 31
+    assert len(tuned.history_) == 24 + 8
     moved_on = tuned.predict()
     pd.testing.assert_frame_equal(moved_on, tuned.predict(waves(40, 1, seed=2)[:36]), check_freq=False)
 
