@@ -23,11 +23,14 @@ Case = dict[str, Any]
 Times = dict[str, list[float]]
 
 
-def take_turns(functions: Mapping[str, Callable[[], object]], seconds: float, least: int = 5, most: int = 200) -> Times:
+def take_turns(
+    functions: Mapping[str, Callable[[], object]], seconds: float, least: int = 5, most: int = 200, warm: bool = False
+) -> Times:
     """Seconds of every call of each function, after one call of each that does not count.
 
     They take turns, so that a slow minute of the machine meets all of them and call i of one can be compared with call
-    i of another.
+    i of another. `warm`: in every turn one call that does not count comes before the one that does, for functions that
+    run again and again in real life and find caches and memory as they have left them.
     """
     for function in functions.values():
         function()
@@ -35,6 +38,8 @@ def take_turns(functions: Mapping[str, Callable[[], object]], seconds: float, le
     began, turns = time.perf_counter(), 0
     while turns < least or (turns < most and time.perf_counter() - began < seconds):
         for name, function in functions.items():
+            if warm:
+                function()
             times[name].append(seconds_of(function))
         turns += 1
     return times

@@ -14,6 +14,8 @@ from torch import Tensor
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.batch_sizes import count_parts
 from samovar_forecast.training.config import TrainingConfig
+from samovar_forecast.training.devices import compiled
+from samovar_forecast.training.freed_memory import keep_freed_memory
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.windows import Windows
 
@@ -35,18 +37,28 @@ def windows_of(frame: pd.DataFrame, context_length: int, horizon: int) -> Window
 
 
 def training_step(
-    network: ForecastNetwork, config: TrainingConfig, windows: Windows, compiled: bool = False
+    network: ForecastNetwork,
+    config: TrainingConfig,
+    windows: Windows,
+    compile_it: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Callable[[], None]:
-    """One step as `fit` does it at every call: gather, forward, loss, backward, clip, AdamW, averaged weights."""
+    """One step as `fit` does it at every call: gather, forward, loss, backward, clip, AdamW, averaged weights.
+
+    With a `dtype` in mixed precision.
+    """
+    keep_freed_memory()
     module, optimizer = _module(network, config, windows)
-    if compiled:
-        module.training_forecast = torch.compile(network.training_forecast)
+    if compile_it:
+        module.training_forecast = compiled(network.training_forecast, windows.values.device)
     batches = cycle(module.train_dataloader())
 
     def step() -> None:
         optimizer.zero_grad()
         for _ in range(module.n_parts):
-            (module.training_step(next(batches), 0) / module.n_parts).backward()
+            with torch.autocast(windows.values.device.type, dtype, enabled=dtype is not None):
+                loss = module.training_step(next(batches), 0) / module.n_parts
+            loss.backward()
         _clip(network, config)
         optimizer.step()
         if module.averaged is not None:

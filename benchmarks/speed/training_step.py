@@ -27,7 +27,12 @@ from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
 
 CONTEXT_LENGTH, HORIZON, BATCH_SIZE = 1024, 96, 32
-COMPILED = "ours, compiled"
+FORMS: dict[str, dict[str, Any]] = {  # of our network
+    "ours": {},
+    "ours, compiled": {"compile_it": True},
+    "ours, bfloat16": {"dtype": torch.bfloat16},
+    "ours, compiled, bfloat16": {"compile_it": True, "dtype": torch.bfloat16},
+}
 CASES: list[Case] = [
     {"n_series": 7, "d_model": 64, "seconds": 20},
     {"n_series": 21, "d_model": 128, "seconds": 60},
@@ -52,13 +57,13 @@ def measure(n_series: int, d_model: int, seconds: float) -> dict[str, Any]:
     config = forecaster(n_series, d_model)
     windows = windows_of(synthetic_series(5_000, n_series), CONTEXT_LENGTH, HORIZON)
     steps: dict[str, Callable[[], object]] = {
-        name: training_step(network, config, windows, compiled=name == COMPILED) for name, network in forms.items()
+        name: training_step(network, config, windows, **FORMS.get(name, {})) for name, network in forms.items()
     }
     products = {name: products_of(steps[name]) for name in ("ours", "plain masked")}
     fewest = min(products.values(), key=lambda found: found.flops)
     large, large_flops = large_product()
     functions = steps | {"products alone": products["ours"].alone(), "large product": large}
-    times = take_turns(functions, seconds)
+    times = take_turns(functions, seconds, warm=True)
     rate = large_flops / statistics.median(times["large product"])
     floor = [fewest.flops * second / large_flops for second in times["large product"]]
     return {
@@ -99,7 +104,7 @@ def networks(n_series: int, d_model: int) -> dict[str, SAMoVAR]:
     for network in plain.values():
         network.take_weights(ours)
         torch.testing.assert_close(network.eval()(past), expected, rtol=1e-3, atol=1e-4)
-    return {"ours": ours, COMPILED: copy.deepcopy(ours)} | plain
+    return {name: copy.deepcopy(ours) for name in FORMS} | plain
 
 
 def products_of(step: Callable[[], object]) -> Products:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from samovar_forecast.layers.dropout import Dropout
+from samovar_forecast.layers.linear import Linear
 
 
 class FeedForward(nn.Sequential):
@@ -29,10 +30,10 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__(nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model), Dropout(dropout))
+        super().__init__(Linear(d_model, 4 * d_model), nn.GELU(), Linear(4 * d_model, d_model), Dropout(dropout))
 
     @property
-    def output_projection(self) -> nn.Linear:
+    def output_projection(self) -> Linear:
         """The linear map back to the residual stream."""
         return self[2]  # type: ignore[return-value]
 

@@ -101,7 +101,7 @@ class _MaskedAttention(torch.autograd.Function):
     @staticmethod
     def forward(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         scores = torch.bmm(queries, keys.mT).tril_()
-        return torch.bmm(scores, values), scores
+        return _weigh(scores, values), scores
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -113,7 +113,14 @@ class _MaskedAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, scores = ctx.saved_tensors
         of_scores = torch.bmm(gradient, values.mT).tril_()
-        return torch.bmm(of_scores, keys), torch.bmm(of_scores.mT, queries), torch.bmm(scores.mT, gradient)
+        return _weigh(of_scores, keys), _weigh(of_scores.mT, queries), _weigh(scores.mT, gradient)
+
+
+def _weigh(weights: Tensor, tokens: Tensor) -> Tensor:
+    """``weights @ tokens``; transposed where heads are narrow: rows as short as theirs fill no vector register."""
+    if tokens.shape[-1] < 16 <= weights.shape[-2]:
+        return torch.bmm(tokens.mT, weights.mT).mT.contiguous()
+    return torch.bmm(weights, tokens)
 
 
 def _chunked(queries: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:

@@ -11,6 +11,7 @@ from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.invertible_map import InvertibleMap
+from samovar_forecast.layers.linear import Linear
 from samovar_forecast.layers.linear_attention import linear_attention
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 from samovar_forecast.networks.network import normal_parameter
@@ -133,7 +134,7 @@ class DynamicWeights(nn.Module):
     def __init__(self, d_model: int, n_layers: int, n_heads: int) -> None:
         super().__init__()
         self.heads = (n_heads, d_model // n_heads)
-        self.projection = nn.Linear(d_model, 2 * n_layers * d_model)
+        self.projection = Linear(d_model, 2 * n_layers * d_model)
         self.scale = nn.Parameter(torch.ones(2 * n_layers, *self.heads))  # all queries, then all values
 
     def forward(self, tokens: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
 
 import torch
 
 STEPS_WORTH_COMPILING = 5000
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -60,3 +65,12 @@ def resolve_compile(choice: bool | str, device: torch.device, steps: int) -> boo
     if choice == "auto":
         return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING and find_spec("triton") is not None
     return bool(choice)
+
+
+def compiled(function: Callable[Arguments, Result], device: torch.device) -> Callable[Arguments, Result]:
+    """The function, compiled at its first call.
+
+    On a CPU it draws the random numbers of the plain function, so that dropout is the same in both; PyTorch's own are
+    drawn faster there than those of the compiler.
+    """
+    return torch.compile(function, options={"fallback_random": True} if device.type == "cpu" else None)

@@ -20,8 +20,9 @@ from samovar_forecast.training.batch_sizes import count_parts
 from samovar_forecast.training.best_weights import BestWeights
 from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.devices import resolve_compile, resolve_device, resolve_precision
+from samovar_forecast.training.devices import compiled, resolve_compile, resolve_device, resolve_precision
 from samovar_forecast.training.fingerprints import describe_training
+from samovar_forecast.training.freed_memory import keep_freed_memory
 from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.stopping import StopWhenAsked, ValidateLastStep
@@ -76,10 +77,13 @@ def train(
     if config.checkpoint_dir is not None:
         described = describe_training(config, device, network, windows, validation, begun_with)
         checkpoints = Checkpoints(config.checkpoint_dir, described)
-    n_parts = count_parts(network, windows, int(config.batch_size)) if device.type == "cpu" else 1
+    n_parts = 1
+    if device.type == "cpu":
+        n_parts = count_parts(network, windows, int(config.batch_size))
+        keep_freed_memory()
     module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
     if resolve_compile(config.compile, device, module.total_steps):
-        module.training_forecast = torch.compile(network.training_forecast)
+        module.training_forecast = compiled(network.training_forecast, device)
     best = BestWeights()
     began = time.perf_counter()
     with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good

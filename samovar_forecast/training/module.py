@@ -148,7 +148,10 @@ class ForecastingModule(pl.LightningModule):
             lr=float(self.config.learning_rate),
             betas=(float(self.config.adam_betas[0]), float(self.config.adam_betas[1])),
             weight_decay=float(self.config.weight_decay),
+            fused=True,
         )
+        # Lightning clips no gradients for optimizers that undo a scaling of the loss. None of the precisions has one.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         rate = multiplier(self.config.schedule, self.total_steps, self.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

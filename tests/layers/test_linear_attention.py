@@ -24,8 +24,9 @@ def value_and_gradients(function, inputs):
 
 @pytest.mark.parametrize("form", ["auto", "naive", "masked", "chunked"])
 @pytest.mark.parametrize("n_tokens", [1, 2, 22, 31, 32, 33, 64, 100, 257])
-def test_forms_equal_the_running_sum(form, n_tokens):
-    inputs = tokens(2, 3, n_tokens, 8)
+@pytest.mark.parametrize("d_head", [8, 16])  # narrow heads are multiplied transposed
+def test_forms_equal_the_running_sum(form, n_tokens, d_head):
+    inputs = tokens(2, 3, n_tokens, d_head)
     expected = value_and_gradients(running_sum, inputs)
     actual = value_and_gradients(lambda *x: linear_attention(*x, form=form), inputs)
     for ours, theirs in zip(actual, expected, strict=True):

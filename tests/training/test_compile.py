@@ -3,25 +3,39 @@
 import pytest
 import torch
 
+from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.devices import STEPS_WORTH_COMPILING, resolve_compile
+from samovar_forecast.training.devices import STEPS_WORTH_COMPILING, compiled, resolve_compile
 from samovar_forecast.training.engine import train
 from tests.training.test_engine import CPU, fresh_network, series, windows_of
 
 
 def test_a_compiled_training_is_the_training():
-    def trained(compiled):
+    def trained(choice):
         network = fresh_network()
-        config = TrainingConfig(**CPU, max_epochs=2, batch_size=16, compile=compiled)  # the last batch is smaller
+        config = TrainingConfig(**CPU, max_epochs=2, batch_size=16, compile=choice)  # the last batch is smaller
         train(network, windows_of(series()), None, config, seed=0)
         return network
 
     torch._dynamo.utils.counters.clear()
-    plain, compiled = trained(False), trained(True)
+    plain, fast = trained(False), trained(True)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0  # it was compiled indeed
-    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+    for ours, theirs in zip(fast.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-    assert type(compiled) is type(plain)  # what is kept is the network itself: it pickles and saves like any other
+    assert type(fast) is type(plain)  # what is kept is the network itself: it pickles and saves like any other
+
+
+def test_compiled_dropout_drops_the_same():
+    def forecast(function):
+        torch.manual_seed(0)
+        return function(past).forecast
+
+    torch.manual_seed(0)
+    network = SAMoVAR(2, 2, 24, 8, SAMoVARConfig(d_model=16, n_layers=1, n_heads=2, dropout=0.5)).train()
+    past = torch.randn(4, 24, 2)
+    plain = forecast(network.training_forecast)
+    torch.testing.assert_close(forecast(compiled(network.training_forecast, torch.device("cpu"))), plain)
+    assert not torch.allclose(network.training_forecast(past).forecast, plain)  # other masks would be seen
 
 
 @pytest.mark.parametrize(

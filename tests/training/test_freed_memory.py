@@ -1,0 +1,56 @@
+"""A training on a CPU keeps the memory of its steps."""
+
+import platform
+import sys
+
+import pytest
+
+from tests.peak_memory import numbers_printed_by
+
+GLIBC = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+ROUNDS = """
+import resource
+import torch
+import samovar_forecast.training.engine  # and all that a fit has in memory
+
+def faults_of_a_round():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    pieces = [torch.ones(2**18) for _ in range(40)]  # of one megabyte
+    del pieces
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+[faults_of_a_round() for _ in range(3)]
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
+def test_what_a_step_frees_serves_the_next_one():
+    given_back, kept = numbers_printed_by(
+        ROUNDS
+        + """
+print(faults_of_a_round())
+from samovar_forecast.training.freed_memory import keep_freed_memory
+keep_freed_memory()
+[faults_of_a_round() for _ in range(3)]
+print(faults_of_a_round())
+"""
+    )
+    assert given_back > 5_000  # or else there would be nothing to do
+    assert kept < 500
+
+
+@pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
+def test_a_fit_keeps_the_memory_of_its_steps():
+    kept, _ = numbers_printed_by(
+        ROUNDS
+        + """
+import numpy as np, pandas as pd
+from samovar_forecast import FixedVARForecaster
+forecaster = FixedVARForecaster(horizon=4, context_length=8, max_steps=2, device="cpu")
+forecaster.fit(pd.DataFrame({"a": np.sin(np.arange(100.0))}))
+[faults_of_a_round() for _ in range(3)]
+print(faults_of_a_round())
+print(0)
+"""
+    )
+    assert kept < 500
