@@ -151,7 +151,7 @@ class ForecastingModule(pl.LightningModule):
             fused=True,
         )
         # Lightning clips no gradients for optimizers that undo a scaling of the loss. None of the precisions has one.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        optimizer._step_supports_amp_scaling = False
         rate = multiplier(self.config.schedule, self.total_steps, self.steps_per_epoch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
