@@ -11,6 +11,7 @@ from torch.nn.functional import rms_norm
 from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.rms_norm import RMSNorm
 from samovar_forecast.networks.samovar import SAMoVAR
+from samovar_forecast.networks.segment_network import main_tokens
 
 
 class LayerByLayer(nn.Module):
@@ -58,7 +59,7 @@ class PlainSAMoVAR(SAMoVAR):
         for q, v in zip(queries, values, strict=True):
             keys = self.attention_dropout(self.attend(q, keys, v))
             outputs.append(keys)
-        return tokens + self.output_map(sum(outputs)).transpose(-2, -3).flatten(-2)
+        return main_tokens(tokens + self.output_map(sum(outputs)).transpose(-2, -3).flatten(-2))
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """``out_t = sum_{i <= t} (q_t . k_i) v_i`` of (..., n_tokens, d_head)."""

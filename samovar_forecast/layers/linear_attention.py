@@ -24,24 +24,26 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, form: Form =
     Parameters
     ----------
     queries, keys, values : Tensor
-        Leading dimensions broadcast against each other, as in `torch.matmul`.
+        Leading dimensions broadcast against each other, as in `torch.matmul`. There may be one query for every group of
+        tokens, all of a size: it is that of the last token in its group.
     form : {"auto", "naive", "masked", "chunked"}
         How to compute it; the result is the same up to rounding.
 
     Returns
     -------
     Tensor
-        One vector per token.
+        One vector per query.
 
     Shape
     -----
-    queries, keys, values : (..., n_tokens, d_head)
-    output : (..., n_tokens, d_head)
+    queries : (..., n_queries, d_head)
+    keys, values : (..., n_tokens, d_head)
+    output : (..., n_queries, d_head)
 
     Raises
     ------
     ValueError
-        If `form` is unknown.
+        If `form` is unknown, or the tokens fall into no groups of a size.
 
     References
     ----------
@@ -54,7 +56,9 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, form: Form =
     >>> linear_attention(q, k, v)[0, :, 0]
     tensor([2., 4., 6.])
     """
-    n_tokens, d_head = queries.shape[-2:]
+    n_tokens, d_head = keys.shape[-2:]
+    if n_tokens % queries.shape[-2]:
+        raise ValueError(f"{n_tokens} tokens cannot be cut into a group for each of {queries.shape[-2]} queries")
     if form == "auto":
         form = "masked" if n_tokens <= _masked_limit(d_head) else "chunked"
     if form == "naive":
@@ -78,17 +82,17 @@ def _masked_limit(d_head: int) -> int:
 
 
 def _naive(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    rows = []
-    for t in range(queries.shape[-2]):
-        seen = slice(0, t + 1)
-        scores = queries[..., t : t + 1, :] @ keys[..., seen, :].transpose(-1, -2)  # (..., 1, t + 1)
+    rows, group = [], keys.shape[-2] // queries.shape[-2]
+    for number in range(queries.shape[-2]):
+        seen = slice(0, (number + 1) * group)
+        scores = queries[..., number : number + 1, :] @ keys[..., seen, :].transpose(-1, -2)  # (..., 1, n_seen)
         rows.append(scores @ values[..., seen, :])
     return torch.cat(rows, dim=-2)
 
 
 def _masked(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     if torch.is_autocast_enabled(queries.device.type):  # which casts what it sees, and inside a function sees nothing
-        return (queries @ keys.mT).tril_() @ values
+        return _hide_later(queries @ keys.mT) @ values
     leading = torch.broadcast_shapes(queries.shape[:-2], keys.shape[:-2], values.shape[:-2])
     inputs = [part.expand(*leading, *part.shape[-2:]).flatten(0, -3) for part in (queries, keys, values)]
     output, _ = _MaskedAttention.apply(*inputs)
@@ -100,7 +104,7 @@ class _MaskedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        scores = torch.bmm(queries, keys.mT).tril_()
+        scores = _hide_later(torch.bmm(queries, keys.mT))
         return _weigh(scores, values), scores
 
     @staticmethod
@@ -112,8 +116,17 @@ class _MaskedAttention(torch.autograd.Function):
     @first_order
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, scores = ctx.saved_tensors
-        of_scores = torch.bmm(gradient, values.mT).tril_()
+        of_scores = _hide_later(torch.bmm(gradient, values.mT))
         return _weigh(of_scores, keys), _weigh(of_scores.mT, queries), _weigh(scores.mT, gradient)
+
+
+def _hide_later(scores: Tensor) -> Tensor:
+    """Scores with zeros, in place, where a token comes behind the one that asks: (..., n_queries, n_tokens)."""
+    n_queries, n_tokens = scores.shape[-2:]
+    if n_queries == n_tokens:
+        return scores.tril_()
+    group = n_tokens // n_queries
+    return scores.mul_(scores.new_ones(n_tokens, n_tokens).tril_()[group - 1 :: group])
 
 
 def _weigh(weights: Tensor, tokens: Tensor) -> Tensor:
@@ -124,14 +137,16 @@ def _weigh(weights: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _chunked(queries: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:
-    n_tokens = queries.shape[-2]
-    missing = -n_tokens % length
+    n_queries, group = queries.shape[-2], keys.shape[-2] // queries.shape[-2]
+    queries_of_chunk = -(-length // group)
 
-    def chunks(tokens: Tensor) -> Tensor:  # zero keys and values add nothing
+    def chunks(tokens: Tensor, length: int) -> Tensor:  # zero keys and values add nothing
+        missing = -tokens.shape[-2] % length
         return F.pad(tokens, (0, 0, 0, missing)).unflatten(-2, (-1, length))  # (..., n_chunks, length, d_head)
 
-    queries, keys, values = chunks(queries), chunks(keys), chunks(values)
+    queries = chunks(queries, queries_of_chunk)
+    keys, values = (chunks(tokens, queries_of_chunk * group) for tokens in (keys, values))
     within = _masked(queries, keys, values)
     states = keys.transpose(-1, -2) @ values  # (..., n_chunks, d_head, d_head)
     before = states.cumsum(-3) - states  # sum over the chunks that came earlier
-    return (within + queries @ before).flatten(-3, -2)[..., :n_tokens, :]
+    return (within + queries @ before).flatten(-3, -2)[..., :n_queries, :]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
@@ -10,7 +12,7 @@ from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.linear_attention import linear_attention
 from samovar_forecast.layers.rms_norm import RMSNorm
 from samovar_forecast.networks.network import normal_parameter
-from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork
+from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork, main_tokens
 
 
 @hyperparameters
@@ -64,13 +66,20 @@ class LinTrans(SegmentNetwork):
         return tokens + (self.token_position + self.series_position)
 
     def backbone(self, tokens: Tensor) -> Tensor:
-        for block in self.blocks:
+        *earlier, last = self.blocks
+        for block in earlier:
             tokens = block(tokens)
-        return tokens
+        return last(tokens, asking=main_tokens)
 
 
 class Block(nn.Module):
-    """``x += attention(norm(x))`` and ``x += feed_forward(norm(x))`` on (..., n_tokens, d_model)."""
+    """``x += attention(norm(x))`` and ``x += feed_forward(norm(x))``.
+
+    Shape
+    -----
+    tokens : (..., n_tokens, d_model)
+    output : (..., n_queries, d_model), for the tokens that `asking` chooses out of all; by default (None) for each
+    """
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -79,13 +88,22 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(d_model, eps=1e-5)
         self.feed_forward = FeedForward(d_model, dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.attention_norm(tokens))
+    def forward(self, tokens: Tensor, asking: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        normalised = self.attention_norm(tokens)
+        chosen = (tokens, normalised) if asking is None else (asking(tokens), asking(normalised))
+        tokens = chosen[0] + self.attention(chosen[1], normalised)
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 
 
 class Attention(nn.Module):
-    """Linear attention with learned queries, keys and values; dropout on the keys' input and the output."""
+    """Linear attention with learned queries, keys and values; dropout on the keys' input and the output.
+
+    Shape
+    -----
+    asking : (..., n_queries, d_model), of the last token of every group of tokens
+    tokens : (..., n_tokens, d_model)
+    output : (..., n_queries, d_model)
+    """
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -94,11 +112,11 @@ class Attention(nn.Module):
         self.output_projection = nn.Linear(d_model, d_model)
         self.dropout = Dropout(dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
         def split_heads(x: Tensor) -> Tensor:  # (..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head)
             return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
 
-        queries, values = split_heads(self.queries(tokens)), split_heads(self.values(tokens))
+        queries, values = split_heads(self.queries(asking)), split_heads(self.values(tokens))
         keys = split_heads(self.keys(self.dropout(tokens)))
         attended = linear_attention(queries, keys, values).transpose(-2, -3).flatten(-2)
         return self.dropout(self.output_projection(attended))

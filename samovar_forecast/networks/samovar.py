@@ -15,7 +15,7 @@ from samovar_forecast.layers.linear import Linear
 from samovar_forecast.layers.linear_attention import linear_attention
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 from samovar_forecast.networks.network import normal_parameter
-from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork
+from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork, main_tokens
 
 
 @hyperparameters
@@ -87,8 +87,10 @@ class SAMoVAR(SegmentNetwork):
     def backbone(self, tokens: Tensor) -> Tensor:
         tokens = self.transform_tokens(tokens)
         queries, values = self.weights(tokens)
-        attended = self.output_map(sum(self.layer_outputs(queries, self.split_heads(tokens), values)))
-        return tokens + attended.transpose(-2, -3).flatten(-2)
+        queries = [*queries[:-1], main_tokens(queries[-1])]  # no layer reads the other tokens of the last one
+        *earlier, last = self.layer_outputs(queries, self.split_heads(tokens), values)
+        attended = self.output_map(sum(map(main_tokens, earlier), start=last))
+        return main_tokens(tokens) + attended.transpose(-2, -3).flatten(-2)
 
     def transform_tokens(self, tokens: Tensor) -> Tensor:
         """Everything in front of the attention stack; acts on each token alone."""
@@ -105,9 +107,9 @@ class SAMoVAR(SegmentNetwork):
 
         Shape
         -----
-        queries, values : for each layer (..., n_heads, n_tokens, d_head)
+        queries, values : for each layer (..., n_heads, n_tokens, d_head); queries of the last one may be of fewer tokens
         tokens : (..., n_heads, n_tokens, d_head)
-        output : for each layer the same
+        output : for each layer the same as its queries
         """
         outputs = []
         for layer_queries, layer_values in zip(queries, values, strict=True):

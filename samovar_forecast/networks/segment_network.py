@@ -114,7 +114,13 @@ class SegmentNetwork(ForecastNetwork):
         raise NotImplementedError(f"{type(self).__name__} must define add_positions")
 
     def backbone(self, tokens: Tensor) -> Tensor:
-        """Mix the tokens causally: (batch, n_targets, n_tokens, d_model) to the same shape."""
+        """Mix the tokens causally and keep the main ones, which forecast.
+
+        Shape
+        -----
+        tokens : (batch, n_targets, n_tokens, d_model)
+        output : (batch, n_targets, n_segments, d_model)
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backbone")
 
     def embed(self, segments: Tensor) -> Tensor:
@@ -122,9 +128,8 @@ class SegmentNetwork(ForecastNetwork):
         return self.input_norm(self.add_positions(self.dropout(self.tokens(segments))))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Forecasts of the following segment: (..., n_tokens, d_model) to (..., n_segments, length, n_outputs)."""
-        main = self.output_norm(tokens)[..., 1::2, :]
-        return self.to_segment(main).unflatten(-1, (self.segment_length, self.n_outputs))
+        """Forecasts of the following segment: (..., n_segments, d_model) to (..., n_segments, length, n_outputs)."""
+        return self.to_segment(self.output_norm(tokens)).unflatten(-1, (self.segment_length, self.n_outputs))
 
     def next_segments(self, segments: Tensor) -> Tensor:
         """For every segment n the forecast of segment n + 1, normalised.
@@ -173,3 +178,8 @@ class SegmentNetwork(ForecastNetwork):
             segments = torch.cat([segments[:, :, 1:], torch.cat([unknown, point], dim=1)], dim=2)
             steps.append(self.next_segments(segments)[:, :, -1])
         return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)
+
+
+def main_tokens(tokens: Tensor) -> Tensor:
+    """Every second token: (..., n_tokens, d) to (..., n_segments, d)."""
+    return tokens[..., 1::2, :]

@@ -99,7 +99,8 @@ class Windows:
         """
         starts = starts.to(self.values.device)
         rows = starts.unsqueeze(1) + self.offsets  # (batch, context_length + horizon)
-        window = self.values[rows].to(self.device)
+        # The steps of a series lie side by side in memory, as networks that look along time want them.
+        window = self.values.unfold(0, len(self.offsets), 1)[starts].to(self.device).transpose(1, 2)
         past, future = window[:, : self.context_length], window[:, self.context_length :, -self.n_targets :]
         if self.known is None and self.static is None:
             return past, future, None

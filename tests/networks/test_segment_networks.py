@@ -151,7 +151,7 @@ def test_samovar_equals_its_formula():
         return x + torch.cat(outputs, -1)
 
     parameters = [tokens, network.weights.projection.weight, network.weights.scale, network.output_map.packed]
-    ours, theirs = network.backbone(tokens), reference(tokens)
+    ours, theirs = network.backbone(tokens), reference(tokens)[..., 1::2, :]  # the tokens that forecast
     torch.testing.assert_close(ours, theirs)
     for a, b in zip(
         torch.autograd.grad(ours.square().sum(), parameters),
