@@ -1,7 +1,8 @@
 """What one `fit` of ten steps costs beside its steps, as suites and grids do thousands of them.
 
 A thousand rows of 7 series, 96 -> 24. The steps are counted as ten bare steps of the same network on a prepared batch,
-which take turns with the fits. Where the rest goes: a profile of many fits, by package and by function.
+the forecasts for validation and intervals as bare forward passes over as many windows; both take turns with the fits.
+Where the rest goes: a profile of many fits, by package and by function.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import pstats
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from candidates import quiet
 from measuring import Case, milliseconds, rounded, run_part, take_turns
 from steps import bare_step, synthetic_series, windows_of
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.networks.network import ForecastNetwork
 
 N_STEPS, N_PROFILED = 10, 5
 CASES: list[Case] = [
@@ -55,15 +59,41 @@ def measure(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         for _ in range(N_STEPS):
             bare()
 
-    times = take_turns({"fit": fit, "steps": ten_steps}, seconds=15, least=7, most=40)
-    beside = [whole - steps for whole, steps in zip(times["fit"], times["steps"], strict=True)]
+    passes = [torch.randn(shape) for shape in shapes_forecast_by(fit)]
+
+    @torch.no_grad()
+    def forecasts() -> None:
+        for past in passes:
+            forecaster.network_(past)
+
+    times = take_turns({"fit": fit, "steps": ten_steps, "forecasts": forecasts}, seconds=15, least=7, most=40)
+    beside = [
+        whole - steps - passes
+        for whole, steps, passes in zip(times["fit"], times["steps"], times["forecasts"], strict=True)
+    ]
     return {
         "milliseconds of a fit": milliseconds(times["fit"]),
         "milliseconds of its steps": milliseconds(times["steps"]),
-        "milliseconds beside its steps": milliseconds(beside),
+        "milliseconds of its forecasts": milliseconds(times["forecasts"]),
+        "windows forecast": sum(len(past) for past in passes),
+        "milliseconds beside both": milliseconds(beside),
         "fits": len(beside),
         "profile": profile_of(fit),
     }
+
+
+def shapes_forecast_by(fit: Callable[[], object]) -> list[torch.Size]:
+    """The windows that a fit forecasts, batch by batch, beside those that it trains on."""
+    shapes: list[torch.Size] = []
+
+    def note(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(module, ForecastNetwork):
+            shapes.append(inputs[0].shape)  # training goes through another method than the call
+
+    handle = register_module_forward_pre_hook(note)
+    fit()
+    handle.remove()
+    return shapes
 
 
 def profile_of(fit: Callable[[], object]) -> dict[str, float]:

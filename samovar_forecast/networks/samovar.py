@@ -107,7 +107,7 @@ class SAMoVAR(SegmentNetwork):
 
         Shape
         -----
-        queries, values : for each layer (..., n_heads, n_tokens, d_head); queries of the last one may be of fewer tokens
+        queries, values : for each layer (..., n_heads, n_tokens, d_head); the last one may have fewer queries
         tokens : (..., n_heads, n_tokens, d_head)
         output : for each layer the same as its queries
         """

@@ -37,12 +37,10 @@ def test_forms_equal_the_running_sum(form, n_tokens, d_head):
 @pytest.mark.parametrize(("n_groups", "group"), [(1, 1), (1, 5), (11, 2), (16, 2), (33, 2), (20, 3), (100, 3)])
 @pytest.mark.parametrize("d_head", [8, 17])
 def test_a_query_for_each_group_is_that_of_its_last_token(form, n_groups, group, d_head):
-    queries, keys, values = tokens(2, 3, n_groups * group, d_head)
+    inputs = tokens(2, 3, n_groups * group, d_head)
     asking = slice(group - 1, None, group)
-    expected = value_and_gradients(lambda *x: running_sum(*x)[..., asking, :], [queries, keys, values])
-    actual = value_and_gradients(
-        lambda q, k, v: linear_attention(q[..., asking, :], k, v, form), [queries, keys, values]
-    )
+    expected = value_and_gradients(lambda *x: running_sum(*x)[..., asking, :], inputs)
+    actual = value_and_gradients(lambda q, k, v: linear_attention(q[..., asking, :], k, v, form), inputs)
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
