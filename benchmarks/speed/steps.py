@@ -50,7 +50,7 @@ def training_step(
     keep_freed_memory()
     module, optimizer = _module(network, config, windows)
     if compile_it:
-        module.training_forecast = compiled(network.training_forecast, windows.values.device)
+        module.sums_of_losses = compiled(module.sums_of_losses, windows.values.device)
     batches = cycle(module.train_dataloader())
 
     def step() -> None:

@@ -83,7 +83,7 @@ def train(
         keep_freed_memory()
     module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
     if resolve_compile(config.compile, device, module.total_steps):
-        module.training_forecast = compiled(network.training_forecast, device)
+        module.sums_of_losses = compiled(module.sums_of_losses, device)
     best = BestWeights()
     began = time.perf_counter()
     with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.networks.network import Covariates, ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.batch_sizes import forecast_batch_size
 from samovar_forecast.training.config import TrainingConfig
@@ -44,8 +44,8 @@ class ForecastingModule(pl.LightningModule):
 
     Attributes
     ----------
-    training_forecast : callable
-        The network's method of that name, or a compiled form of it.
+    sums_of_losses : callable
+        The network's training forecast and its losses: a method of this module, or a compiled form of it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ForecastingModule(pl.LightningModule):
         self.averaged = None if config.average_weights is None else AveragedWeights(network, config.average_weights)
         self.windows, self.validation = windows, validation
         self.generator, self.n_parts = generator, n_parts
-        self.training_forecast = network.training_forecast
+        self.sums_of_losses = self._sums_of_losses
         # Means over the observed targets of an epoch; they and the quantiles move to the device with the module.
         self.training_loss, self.own_loss, self.validation_loss = (MeanOverObserved() for _ in range(3))
         self.quantiles: Tensor | None
@@ -83,19 +83,20 @@ class ForecastingModule(pl.LightningModule):
         return WindowBatches(self.validation.starts.cpu(), forecast_batch_size(self.network, self.device))
 
     def training_step(self, part: Part, batch_index: int) -> Tensor:
-        sums = self._training_sums(part.starts)
+        sums = self.sums_of_losses(*self.windows.gather(part.starts))
         for metric, (total, count) in zip((self.training_loss, self.own_loss), sums, strict=False):
             metric.update(total, count)
         return _sum_of_means(sums) * part.weight
 
     def loss_of(self, part: Part) -> Tensor:
         """What a part of a batch adds to the loss, with gradients; nothing is recorded."""
-        return _sum_of_means(self._training_sums(part.starts)) * part.weight
+        return _sum_of_means(self.sums_of_losses(*self.windows.gather(part.starts))) * part.weight
 
-    def _training_sums(self, starts: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _sums_of_losses(
+        self, past: Tensor, future: Tensor, covariates: Covariates | None
+    ) -> list[tuple[Tensor, Tensor]]:
         """Sum and number of the losses of the forecast and, where there is one, of the network's own objective."""
-        past, future, covariates = self.windows.gather(starts)
-        result = self.training_forecast(past, covariates)
+        result = self.network.training_forecast(past, covariates)
         sums = [self._sum_of_losses(result.forecast, future)]
         if result.own_forecast is not None and result.own_target is not None:
             sums.append(self._sum_of_losses(result.own_forecast, result.own_target))
