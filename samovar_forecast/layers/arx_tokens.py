@@ -75,6 +75,11 @@ class ARXTokens(nn.Module):
         if self.univariate:
             context = torch.zeros_like(main)
         else:
-            mixed = self.mixture(segments.movedim(1, -1)).movedim(-1, 1)  # over the series at one time
-            context = self.context_norm(self.context(mixed))
+            context = self.context_norm(self.context(self._mix(segments)))
         return torch.stack([context, main], dim=3).flatten(2, 3)
+
+    def _mix(self, segments: Tensor) -> Tensor:
+        """The mixture of the series at each time: from the left, so that they need not come last in memory."""
+        weight = self.mixture.weight.expand(segments.shape[0], -1, -1)
+        mixed = torch.bmm(weight, segments.flatten(2)) + self.mixture.bias.unsqueeze(-1)
+        return mixed.unflatten(2, segments.shape[2:])

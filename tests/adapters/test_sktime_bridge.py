@@ -66,7 +66,8 @@ def test_evaluate_with_refit_is_zero_shot(core, y):
 def test_a_panel_is_forecast_with_the_same_weights(core, y):
     panel = pd.concat([y.iloc[:60], y.iloc[:60] * 1.1], keys=["a", "b"], names=["series", "time"])
     forecast = from_core(core).fit(panel).predict([1])
-    assert np.array_equal(forecast.loc["b"], core.predict(y.iloc[:60] * 1.1, horizon=1))
+    # Two series in a batch or one: on some processors the products of a batch round by its size.
+    np.testing.assert_allclose(forecast.loc["b"], core.predict(y.iloc[:60] * 1.1, horizon=1), rtol=1e-6)
 
 
 def test_training_and_new_settings_leave_the_carried_weights(core, y):
