@@ -22,7 +22,8 @@ class Layout(NamedTuple):
     strides: tuple[int, ...]
 
     def filled(self) -> Tensor:
-        return torch.empty_strided(self.shape, self.strides).normal_()
+        spread = sum((extent - 1) * stride for extent, stride in zip(self.shape, self.strides, strict=True))
+        return torch.randn(spread + 1).as_strided(self.shape, self.strides)  # a stride may be 0, as of what is expanded
 
 
 class Product(NamedTuple):

@@ -72,10 +72,7 @@ class ARXTokens(nn.Module):
 
     def forward(self, segments: Tensor) -> Tensor:
         main = self.main_norm(self.main(segments[:, -self.n_targets :]))  # (batch, n_targets, n_segments, d_model)
-        if self.univariate:
-            context = torch.zeros_like(main)
-        else:
-            context = self.context_norm(self.context(self._mix(segments)))
+        context = torch.zeros_like(main) if self.univariate else self.context_norm(self.context(self._mix(segments)))
         return torch.stack([context, main], dim=3).flatten(2, 3)
 
     def _mix(self, segments: Tensor) -> Tensor:
