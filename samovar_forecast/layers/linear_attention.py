@@ -130,8 +130,8 @@ def _hide_later(scores: Tensor) -> Tensor:
 
 
 def _weigh(weights: Tensor, tokens: Tensor) -> Tensor:
-    """``weights @ tokens``; transposed where heads are narrow: rows as short as theirs fill no vector register."""
-    if tokens.shape[-1] < 16 <= weights.shape[-2]:
+    """``weights @ tokens``; of narrow heads transposed on a CPU: rows as short as theirs fill no vector register."""
+    if tokens.device.type == "cpu" and tokens.shape[-1] < 16 <= weights.shape[-2]:
         return torch.bmm(tokens.mT, weights.mT).mT.contiguous()
     return torch.bmm(weights, tokens)
 
