@@ -25,23 +25,21 @@ def faults_of_a_round():
 
 @pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
 def test_what_a_step_frees_serves_the_next_one():
-    given_back, kept = numbers_printed_by(
+    (kept,) = numbers_printed_by(
         ROUNDS
         + """
-print(faults_of_a_round())
 from samovar_forecast.training.freed_memory import keep_freed_memory
 keep_freed_memory()
 [faults_of_a_round() for _ in range(3)]
 print(faults_of_a_round())
 """
     )
-    assert given_back > 5_000  # or else there would be nothing to do
-    assert kept < 500
+    assert kept < 500  # without, it is 10,000 or nothing, by what happens to lie behind the pieces in the heap
 
 
 @pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
 def test_a_fit_keeps_the_memory_of_its_steps():
-    kept, _ = numbers_printed_by(
+    (kept,) = numbers_printed_by(
         ROUNDS
         + """
 import numpy as np, pandas as pd
@@ -50,7 +48,6 @@ forecaster = FixedVARForecaster(horizon=4, context_length=8, max_steps=2, device
 forecaster.fit(pd.DataFrame({"a": np.sin(np.arange(100.0))}))
 [faults_of_a_round() for _ in range(3)]
 print(faults_of_a_round())
-print(0)
 """
     )
     assert kept < 500
