@@ -65,7 +65,9 @@ def test_evaluate_with_refit_is_zero_shot(core, y):
 
 def test_a_panel_is_forecast_with_the_same_weights(core, y):
     panel = pd.concat([y.iloc[:60], y.iloc[:60] * 1.1], keys=["a", "b"], names=["series", "time"])
-    forecast = from_core(core).fit(panel).predict([1])
+    forecaster = from_core(core).fit(panel)
+    assert_same_weights(forecaster.forecaster_, core)
+    forecast = forecaster.predict([1])
     # Two series in a batch or one: on some processors the products of a batch round by its size.
     np.testing.assert_allclose(forecast.loc["b"], core.predict(y.iloc[:60] * 1.1, horizon=1), rtol=1e-6)
 
