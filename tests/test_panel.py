@@ -184,8 +184,9 @@ def test_static_covariates_tell_series_apart(tiny):
     new = static.iloc[:2].set_axis(["p", "q"])
     forecast = forecaster.predict({"p": history, "q": history}, static=new)
     apart = forecast["p"] - forecast["q"]
-    assert (apart > 0.05).all()
-    assert apart.iloc[-1] > 2 * apart.iloc[0]  # as the slopes lead them apart
+    # As the slopes lead them apart: by nothing to speak of at first, more than the noise of training later.
+    assert (apart.iloc[4:] > 0.2).all()
+    assert apart.iloc[-1] > apart.iloc[0] + 0.2
     without = SAMoVARForecaster(**(settings | {"max_steps": 5})).fit(panel).predict({"p": history, "q": history})
     assert np.array_equal(without["p"], without["q"])
     # Those of the training data are remembered, whatever the order; others must be given.
