@@ -156,7 +156,7 @@ def _costs(own: Sequence[Result]) -> str:
             one.horizon,
             one.label,
             f"{one.parameters:,.0f}",
-            f"{one.epochs:g}, {one.best_epoch:g}",
+            f"{one.epochs:.3g}, {one.best_epoch:.3g}",
             f"{one.seconds_per_epoch:.3g}",
             f"{one.training_seconds:,.0f}",
             None if one.peak_memory_mb is None else f"{one.peak_memory_mb:,.0f}",
