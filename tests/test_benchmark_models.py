@@ -142,6 +142,16 @@ def test_batches_for_neuralforecast_hold_every_window_once(task):
 
 
 @pytest.mark.parametrize(
+    ("n_windows", "sizes"), [(1, [1]), (8, [8]), (9, [9]), (10, [8, 2]), (16, [8, 8]), (17, [8, 9])]
+)
+def test_no_batch_for_training_holds_a_single_window(n_windows, sizes, task):
+    length = CONTEXT + HORIZON
+    loader = window_batches(task.train[: length + n_windows - 1], length, 8, shuffled_by=0)
+    assert len(loader) == len(sizes)
+    assert [batch["temporal"].shape[-1] // length for batch in loader] == sizes
+
+
+@pytest.mark.parametrize(
     ("name", "settings"),
     [("DLinear", {}), ("DLinear", {"scaler_type": "standard"}), ("iTransformer", {"scaler_type": "robust"}),
      ("NHITS", {})],

@@ -9,13 +9,14 @@ end to end, and the model is told to step from one to the next. What it finds th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from samovar_forecast.benchmark.library_training import BestEpoch, Clock, count_parameters, quiet, trainer_settings
 from samovar_forecast.benchmark.protocol import Task
@@ -53,6 +54,8 @@ def train(run: Run, task: Task) -> Trained:
     batch_size, max_epochs, patience = (settings.pop(key) for key in ("batch_size", "max_epochs", "patience"))
     length = run.context_length + run.horizon
     best = BestEpoch("ptl/val_loss", patience)
+    spare = batch_size * length  # rows that the library cuts off its training batches, to validate on
+    batches = window_batches(task.train, length, batch_size, shuffled_by=run.seed, spare=spare)
     model = kind(
         h=run.horizon,
         input_size=run.context_length,
@@ -62,20 +65,15 @@ def train(run: Run, task: Task) -> Trained:
         inference_windows_batch_size=-1,
         training_data_availability_threshold=1.0,
         random_seed=run.seed,
-        max_steps=max_epochs
-        * -(-(len(task.train) - length + 1) // batch_size),  # for those that lower their rate by it
+        max_steps=max_epochs * len(batches),  # for those that lower their rate by it
         **({"n_series": task.train.shape[1]} if kind.MULTIVARIATE else {}),
         **settings,
     )
-    model.val_size = batch_size * length  # cut from training batches, which have that much more; at most in the others
+    model.val_size = spare
     clock = Clock()
     with quiet():
         trainer = pl.Trainer(**trainer_settings(run.device), callbacks=[best], max_epochs=max_epochs)
-        trainer.fit(
-            model,
-            window_batches(task.train, length, batch_size, shuffled_by=run.seed, spare=model.val_size),
-            window_batches(task.validation_windows, length, batch_size),
-        )
+        trainer.fit(model, batches, window_batches(task.validation_windows, length, batch_size))
     best.give_to(model)
     seconds, epochs = clock.seconds(), trainer.current_epoch
     model.to(run.device).eval()
@@ -94,6 +92,9 @@ def window_batches(
 ) -> DataLoader:
     """Batches of every window of the rows, as neuralforecast takes series: windows end to end, and spare columns.
 
+    Shuffled ones are for training: a last batch of one window joins the batch in front of it there, since batch
+    normalisation finds no deviation in one.
+
     Shape
     -----
     temporal : (n_series, 2, batch_size * length + spare), the values and which of them count
@@ -107,14 +108,32 @@ def window_batches(
             "temporal": torch.stack([values, torch.ones_like(values)], dim=1), "temporal_cols": _COLUMNS, "y_idx": 0,
         }  # fmt: skip
 
-    generator = None if shuffled_by is None else torch.Generator().manual_seed(shuffled_by)
+    numbers = range(len(windows))
+    if shuffled_by is None:
+        return DataLoader(numbers, batch_size, collate_fn=join)  # type: ignore[arg-type]  # a sequence is a data set
+    generator = torch.Generator().manual_seed(shuffled_by)
+    order = RandomSampler(numbers, generator=generator)
     return DataLoader(
-        range(len(windows)),  # type: ignore[arg-type]  # a sequence of numbers is a data set
-        batch_size=batch_size,
-        shuffle=generator is not None,
+        numbers,  # type: ignore[arg-type]
+        batch_sampler=_NoneOfOne(order, batch_size, drop_last=False),
         generator=generator,
         collate_fn=join,
     )
+
+
+class _NoneOfOne(BatchSampler):
+    """Batches of a size, but for the last one: it is smaller, or larger by one."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        *others, last = super().__iter__()
+        if others and len(last) == 1:
+            others[-1] = others[-1] + last
+            return iter(others)
+        return iter([*others, last])
+
+    def __len__(self) -> int:
+        n_windows = len(self.sampler)  # type: ignore[arg-type]
+        return max(1, -(-(n_windows - 1) // self.batch_size))
 
 
 def _forecast(model: Any, past: Tensor, multivariate: bool) -> Tensor:
