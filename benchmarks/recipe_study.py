@@ -33,9 +33,9 @@ HORIZON = 96
 USUAL = "as it is"
 # Hyperparameter: what it is set to, besides its default.
 OPTIONS: dict[str, tuple[Any, ...]] = {
-    "context_length": (512, 2048),
+    "context_length": (512,),
     "univariate": (True,),  # no channel mixing
-    "sharpness_rho": (0.05, 0.2),
+    "sharpness_rho": (0.05,),
     "learning_rate": (1e-4, 1e-3),
     "dropout": (0.0, 0.2),
     "loss": ("mse", "huber"),
