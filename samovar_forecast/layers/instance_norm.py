@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from samovar_forecast.layers.observed import observed_mean, observed_std_mean
+from samovar_forecast.layers.observed import is_observed, observed_mean, observed_std_mean
 
 
 def normalise_instance(
@@ -56,7 +56,7 @@ def normalise_instance(
     tensor([6., 7.])
     """
     series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
-    observed = ~series.isnan()
+    observed = is_observed(series)
     deviation, _ = observed_std_mean(series, observed, dim=-1)
     rank = observed.cumsum(-1, dtype=torch.int32)  # how many points were observed so far
     newest = observed & (rank > rank[..., -1:] - level_length)

@@ -6,6 +6,20 @@ import torch
 from torch import Tensor
 
 
+def is_observed(values: Tensor) -> Tensor:
+    """True where a value is there, and no NaN.
+
+    NaN alone differs from itself. A compiled network asks that of sixteen values at a time on a CPU, and `torch.isnan`
+    of one.
+
+    Examples
+    --------
+    >>> is_observed(torch.tensor([1.0, torch.nan]))
+    tensor([ True, False])
+    """
+    return values == values
+
+
 def observed_mean(series: Tensor, observed: Tensor, dim: int) -> Tensor:
     """Mean along `dim` of the values that `observed` selects, 0 where it selects none; `dim` keeps size 1.
 
@@ -17,7 +31,7 @@ def observed_mean(series: Tensor, observed: Tensor, dim: int) -> Tensor:
     Examples
     --------
     >>> series = torch.tensor([[1.0, torch.nan, 3.0], [torch.nan, torch.nan, torch.nan]])
-    >>> observed_mean(series, ~series.isnan(), dim=1).flatten()
+    >>> observed_mean(series, is_observed(series), dim=1).flatten()
     tensor([2., 0.])
     """
     # Gaps are filled before the sum and no count is zero: neither the mean nor its gradient meets a NaN.
@@ -48,7 +62,7 @@ def observed_std_mean(series: Tensor, observed: Tensor, dim: int, correction: in
     Examples
     --------
     >>> series = torch.tensor([1.0, torch.nan, 2.0, 3.0])
-    >>> observed_std_mean(series, ~series.isnan(), dim=0)
+    >>> observed_std_mean(series, is_observed(series), dim=0)
     (tensor([1.]), tensor([2.]))
     """
     mean = observed_mean(series, observed, dim)
@@ -82,7 +96,7 @@ def fill_with_mean(series: Tensor, dim: int) -> Tensor:
     >>> fill_with_mean(torch.tensor([1.0, torch.nan, 3.0]), dim=0)
     tensor([1., 2., 3.])
     """
-    observed = ~series.isnan()
+    observed = is_observed(series)
     return torch.where(observed, series, observed_mean(series, observed, dim))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from samovar_forecast.layers.observed import observed_share, observed_std_mean
+from samovar_forecast.layers.observed import is_observed, observed_share, observed_std_mean
 
 
 class RevIN(nn.Module):
@@ -50,7 +50,7 @@ class RevIN(nn.Module):
 
     def forward(self, past: Tensor, n_locations: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
-        observed = ~series.isnan()
+        observed = is_observed(series)
         spread, mean = observed_std_mean(series.detach(), observed, dim=-1, correction=0)  # (batch, n_series, 1)
         deviation = (spread.square() + 1e-5).sqrt()
         # Filled before the products: the gradient of the learned scale would otherwise be NaN.

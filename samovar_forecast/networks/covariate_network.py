@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samovar_forecast.layers.observed import observed_std_mean
+from samovar_forecast.layers.observed import is_observed, observed_std_mean
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
 
 
@@ -86,7 +86,7 @@ class CovariateNetwork(ForecastNetwork):
         if self.static_effect is not None:
             shift = self.static_effect(static).unflatten(1, (self.horizon, self.n_targets))
             targets = past[:, :, -self.n_targets :]
-            deviation, _ = observed_std_mean(targets, ~targets.isnan(), dim=1)
+            deviation, _ = observed_std_mean(targets, is_observed(targets), dim=1)
             added = added + shift * deviation
         return past, added
 

@@ -9,6 +9,7 @@ from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
 from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.layers.rms_norm import RMSNorm
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast, initialise_normal
 
@@ -154,8 +155,10 @@ class SegmentNetwork(ForecastNetwork):
         if self.n_segments == 1:  # no segment has a successor inside the context
             return TrainingForecast(forecast)
         own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
-        missing = split_segments(past.isnan().transpose(1, 2), self.segment_length)
-        own_target = segments.masked_fill(missing, torch.nan)[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        own_target = segments[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        n_rows = (self.n_segments - 1) * self.segment_length  # the first segment, which may be padded, is no target
+        observed = is_observed(past[:, -n_rows:, -self.n_targets :]).unflatten(1, own_target.shape[1:3])
+        own_target = torch.where(observed, own_target, torch.nan)
         return TrainingForecast(forecast, own_forecast, own_target)
 
     def _every_segment(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:

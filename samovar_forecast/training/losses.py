@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samovar_forecast.layers.observed import is_observed
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": partial(F.mse_loss, reduction="none"),
     "mae": partial(F.l1_loss, reduction="none"),
@@ -88,7 +90,7 @@ def sum_over_observed(
     >>> sum_over_observed(LOSSES["mse"], torch.tensor([1.0, 2.0]), torch.tensor([4.0, torch.nan]))
     (tensor(9.), tensor(1))
     """
-    observed = ~target.isnan()
+    observed = is_observed(target)
     chosen = observed if forecast.ndim == target.ndim else observed.unsqueeze(-1)
     # Both sides are filled before the loss, so neither it nor its gradient meets a NaN.
     forecast, target = torch.where(chosen, forecast, 0.0), torch.where(observed, target, 0.0)
