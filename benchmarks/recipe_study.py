@@ -3,10 +3,10 @@
     export SAMOVAR_FORECAST_DATA=folder
     python benchmarks/recipe_study.py --seeds 0 1 2 --workers 2 --out benchmarks/results/recipe_study
 
-One hyperparameter at a time is moved away from the defaults of a model, at a look-back of 512 rows. Then, for each data set, the options of lowest
-validation error are taken together. The settings of lowest validation error of all are the choice: in bold in the
-table. Errors are means over the seeds; those of validation are squared ones, whatever the loss. Nothing is chosen by a
-test error: `choose` sees none.
+One hyperparameter at a time is moved away from the defaults of a model, at a look-back of 512 rows. Then, for each
+data set, the options of lowest validation error are taken together. The settings of lowest validation error of all are
+the choice: in bold in the table. Errors are means over the seeds; those of validation are squared ones, whatever the
+loss. Nothing is chosen by a test error: `choose` sees none.
 
 The runs lie in a store of the benchmark: killed, the same command goes on where it stopped.
 """

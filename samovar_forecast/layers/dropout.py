@@ -29,6 +29,8 @@ class Dropout(nn.Dropout):
         dropped = round(self.p * n_levels)
         if dropped == n_levels:
             return activations * 0.0
+        if activations.dim() > 1 and activations.mT.is_contiguous() and not activations.is_contiguous():
+            return self(activations.mT).mT  # decided in the order of memory
         numbers = torch.randint(-(2**63), 2**63 - 1, (-(-activations.numel() // 4),))
         levels = numbers.view(torch.int16)[: activations.numel()].view(activations.shape)
         kept = levels >= dropped - n_levels // 2  # the levels begin at -32768

@@ -47,4 +47,5 @@ class InvertibleMap(nn.Module):
         return lower @ upper
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return tokens @ self.matrix()
+        # One product for each head, of the tokens of all sequences.
+        return torch.einsum("...htd,hde->...hte", tokens, self.matrix())

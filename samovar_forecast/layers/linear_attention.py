@@ -70,6 +70,19 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, form: Form =
     raise ValueError(f"unknown form of linear attention: {form=}; choose 'auto', 'naive', 'masked' or 'chunked'")
 
 
+def tokens_side_by_side(heads: Tensor) -> bool:
+    """Whether heads lie transposed in memory, with a feature of all tokens side by side.
+
+    Narrow ones do, in a compiled network on a CPU: rows of ``d_head`` numbers fill no vector register. Uncompiled, each
+    operation of a mixed layout takes longer than what that saves.
+
+    Shape
+    -----
+    heads : (..., n_tokens, d_head)
+    """
+    return torch.compiler.is_compiling() and _is_narrow(heads)
+
+
 def chunk_length(d_head: int) -> int:
     """Tokens per chunk: at least `d_head`, so that the states need no more memory than the keys."""
     return max(d_head, 32)
@@ -105,7 +118,7 @@ class _MaskedAttention(torch.autograd.Function):
     @staticmethod
     def forward(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         scores = _hide_later(torch.bmm(queries, keys.mT))
-        return _weigh(scores, values), scores
+        return _weigh(scores, values, _is_narrow(keys)), scores
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -117,7 +130,11 @@ class _MaskedAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, Tensor, Tensor]:
         queries, keys, values, scores = ctx.saved_tensors
         of_scores = _hide_later(torch.bmm(gradient, values.mT))
-        return _weigh(of_scores, keys), _weigh(of_scores.mT, queries), _weigh(scores.mT, gradient)
+        narrow = _is_narrow(keys)
+        of_queries, of_values = _weigh(of_scores, keys, narrow), _weigh(scores.mT, gradient, narrow)
+        if not tokens_side_by_side(keys):
+            of_queries, of_values = of_queries.contiguous(), of_values.contiguous()
+        return of_queries, _weigh(of_scores.mT, queries, narrow), of_values
 
 
 def _hide_later(scores: Tensor) -> Tensor:
@@ -129,11 +146,14 @@ def _hide_later(scores: Tensor) -> Tensor:
     return scores.mul_(scores.new_ones(n_tokens, n_tokens).tril_()[group - 1 :: group])
 
 
-def _weigh(weights: Tensor, tokens: Tensor) -> Tensor:
-    """``weights @ tokens``; of narrow heads transposed on a CPU: rows as short as theirs fill no vector register."""
-    if tokens.device.type == "cpu" and tokens.shape[-1] < 16 <= weights.shape[-2]:
-        return torch.bmm(tokens.mT, weights.mT).mT.contiguous()
-    return torch.bmm(weights, tokens)
+def _weigh(weights: Tensor, tokens: Tensor, narrow: bool) -> Tensor:
+    """``weights @ tokens``; of narrow heads transposed, and so is the memory of the result."""
+    return torch.bmm(tokens.mT, weights.mT).mT if narrow else torch.bmm(weights, tokens)
+
+
+def _is_narrow(heads: Tensor) -> bool:
+    """Whether heads are so narrow, on a CPU, that the features of a token fill no vector register."""
+    return heads.device.type == "cpu" and heads.shape[-1] < 16 <= heads.shape[-2]
 
 
 def _chunked(queries: Tensor, keys: Tensor, values: Tensor, length: int) -> Tensor:

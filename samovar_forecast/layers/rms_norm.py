@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samovar_forecast.layers.column_sums import column_sums
 from samovar_forecast.layers.first_order import first_order
 
 
-def rms_norm(tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
+def rms_norm(tokens: Tensor, scale: Tensor, eps: float, dim: int = -1) -> Tensor:
     """Divide vectors by their root mean square and multiply by a learned scale.
 
     PyTorch's own function has no kernel for the CPU: its gradient runs through a dozen operations on the whole
@@ -23,6 +24,8 @@ def rms_norm(tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
         Broadcasts against `tokens`.
     eps : float
         Added to the mean square.
+    dim : int, default -1
+        The dimension of the vectors.
 
     Shape
     -----
@@ -38,7 +41,7 @@ def rms_norm(tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
     >>> rms_norm(torch.tensor([3.0, 4.0, 0.0, 0.0]), torch.ones(4), eps=0.0)
     tensor([1.2000, 1.6000, 0.0000, 0.0000])
     """
-    return _RMSNorm.apply(tokens, scale, eps)
+    return _RMSNorm.apply(tokens, scale, eps, dim)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -65,18 +68,19 @@ class RMSNorm(nn.RMSNorm):
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, scale: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True)
-        reciprocal = norm.square_().div_(tokens.shape[-1]).add_(eps).rsqrt_()  # of the root mean square
+    def forward(ctx: Any, tokens: Tensor, scale: Tensor, eps: float, dim: int) -> Tensor:
+        norm = torch.linalg.vector_norm(tokens, dim=dim, keepdim=True)
+        reciprocal = norm.square_().div_(tokens.shape[dim]).add_(eps).rsqrt_()  # of the root mean square
         normalised = tokens * reciprocal
         ctx.save_for_backward(normalised, reciprocal, scale)
+        ctx.dim = dim
         return normalised * scale
 
     @staticmethod
     @first_order
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         normalised, reciprocal, scale = ctx.saved_tensors
         product = gradient * normalised
-        of_scale = product.sum_to_size(scale.shape)
-        along = (product * scale).mean(-1, keepdim=True)  # what would change the length is taken out
-        return (gradient * scale).addcmul_(normalised, along, value=-1).mul_(reciprocal), of_scale, None
+        of_scale = column_sums(product) if scale.dim() == 1 else product.sum_to_size(scale.shape)
+        along = (product * scale).mean(ctx.dim, keepdim=True)  # what would change the length is taken out
+        return (gradient * scale).addcmul_(normalised, along, value=-1).mul_(reciprocal), of_scale, None, None

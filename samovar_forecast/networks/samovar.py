@@ -12,7 +12,7 @@ from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.feed_forward import FeedForward
 from samovar_forecast.layers.invertible_map import InvertibleMap
 from samovar_forecast.layers.linear import Linear
-from samovar_forecast.layers.linear_attention import linear_attention
+from samovar_forecast.layers.linear_attention import linear_attention, tokens_side_by_side
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork, main_tokens
@@ -100,7 +100,8 @@ class SAMoVAR(SegmentNetwork):
 
     def split_heads(self, tokens: Tensor) -> Tensor:
         """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head), laid out for the matrix products."""
-        return tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3).contiguous()
+        heads = tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)
+        return heads.mT.contiguous().mT if tokens_side_by_side(heads) else heads.contiguous()
 
     def layer_outputs(self, queries: Sequence[Tensor], tokens: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
         """What each layer of the attention stack gives: linear in `tokens` for fixed queries and values.
@@ -140,10 +141,29 @@ class DynamicWeights(nn.Module):
         self.scale = nn.Parameter(torch.ones(2 * n_layers, *self.heads))  # all queries, then all values
 
     def forward(self, tokens: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        normalised = (
+            self._features_first(tokens)
+            if tokens_side_by_side(tokens[..., : self.heads[1]])
+            else self._tokens_first(tokens)
+        )
+        return normalised[: len(normalised) // 2], normalised[len(normalised) // 2 :]
+
+    def _tokens_first(self, tokens: Tensor) -> list[Tensor]:
         projected = self.projection(tokens).unflatten(-1, (-1, *self.heads))
         # One layer at a time: the pieces stay in the cache, which is worth a factor of two on a CPU.
-        normalised = [
+        return [
             rms_norm(piece.transpose(-2, -3).contiguous(), scale.unsqueeze(-2), eps=1e-8)
             for piece, scale in zip(projected.unbind(-3), self.scale, strict=True)
         ]
-        return normalised[: len(normalised) // 2], normalised[len(normalised) // 2 :]
+
+    def _features_first(self, tokens: Tensor) -> list[Tensor]:
+        products = self.projection.weight @ tokens.flatten(0, -2).mT  # (all features, all tokens)
+        pieces = products.view(-1, *self.heads, tokens.shape[:-2].numel(), tokens.shape[-2])
+        bias = self.projection.bias.view(-1, *self.heads, 1, 1)
+        return [
+            rms_norm(piece + of_piece, scale[..., None, None], eps=1e-8, dim=1)
+            .permute(2, 0, 1, 3)
+            .contiguous()
+            .mT.unflatten(0, tokens.shape[:-2])
+            for piece, of_piece, scale in zip(pieces.unbind(0), bias.unbind(0), self.scale, strict=True)
+        ]
