@@ -42,7 +42,7 @@ class Linear(nn.Linear):
 class _AddBias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, products: Tensor, bias: Tensor) -> Tensor:
-        return products + bias
+        return products + bias.to(products.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,6 +81,6 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         normalised, reciprocal, scale = ctx.saved_tensors
         product = gradient * normalised
-        of_scale = column_sums(product) if scale.dim() == 1 else product.sum_to_size(scale.shape)
+        of_scale = column_sums(product) if scale.shape == product.shape[-1:] else product.sum_to_size(scale.shape)
         along = (product * scale).mean(ctx.dim, keepdim=True)  # what would change the length is taken out
         return (gradient * scale).addcmul_(normalised, along, value=-1).mul_(reciprocal), of_scale, None, None

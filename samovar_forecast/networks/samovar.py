@@ -161,7 +161,7 @@ class DynamicWeights(nn.Module):
         pieces = products.view(-1, *self.heads, tokens.shape[:-2].numel(), tokens.shape[-2])
         bias = self.projection.bias.view(-1, *self.heads, 1, 1)
         return [
-            rms_norm(piece + of_piece, scale[..., None, None], eps=1e-8, dim=1)
+            rms_norm(piece + of_piece.to(piece.dtype), scale[..., None, None], eps=1e-8, dim=1)
             .permute(2, 0, 1, 3)
             .contiguous()
             .mT.unflatten(0, tokens.shape[:-2])

@@ -25,10 +25,14 @@ def test_values_and_gradients_are_those_of_a_linear_map(compiled):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_mixed_precision_gives_what_a_linear_map_gives():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_mixed_precision_gives_what_a_linear_map_gives(compiled):
     torch.manual_seed(0)
     layer, tokens = Linear(16, 8), torch.randn(4, 16)
+    function = torch.compile(layer) if compiled else layer
     with torch.autocast("cpu", torch.bfloat16):
-        output = layer(tokens)
+        output = function(tokens)
+    output.float().sum().backward()
+    assert layer.bias.grad.tolist() == [4.0] * 8
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.float(), layer(tokens), rtol=0.02, atol=0.02)

@@ -5,9 +5,11 @@ from torch.nn.functional import rms_norm as published
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 
 
-@pytest.mark.parametrize("scale_shape", [(8,), (3, 1, 8), (2, 3, 5, 8)])
+@pytest.mark.parametrize(
+    ("scale_shape", "dim"), [((8,), -1), ((1,), -1), ((3, 1, 8), -1), ((2, 3, 5, 8), -1), ((3, 1, 1), 1), ((8,), 2)]
+)
 @pytest.mark.parametrize("contiguous", [True, False])
-def test_values_and_gradients_are_those_of_the_formula(scale_shape, contiguous):
+def test_values_and_gradients_are_those_of_the_formula(scale_shape, dim, contiguous):
     tokens = torch.randn(2, 3, 5, 8, dtype=torch.float64)
     if not contiguous:
         tokens = torch.randn(2, 5, 3, 8, dtype=torch.float64).transpose(1, 2)
@@ -15,8 +17,8 @@ def test_values_and_gradients_are_those_of_the_formula(scale_shape, contiguous):
     scale = torch.randn(scale_shape, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 3, 5, 8, dtype=torch.float64)
 
-    ours = rms_norm(tokens, scale, 1e-3)
-    expected = tokens / (tokens.square().mean(-1, keepdim=True) + 1e-3).sqrt() * scale
+    ours = rms_norm(tokens, scale, 1e-3, dim)
+    expected = tokens / (tokens.square().mean(dim, keepdim=True) + 1e-3).sqrt() * scale
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(
         torch.autograd.grad((ours * weights).sum(), (tokens, scale)),
