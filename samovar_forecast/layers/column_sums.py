@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix, as the gradients of biases and scales need them."""
+"""Sums over the rows of a matrix, as the gradients of scales need them."""
 
 from __future__ import annotations
 

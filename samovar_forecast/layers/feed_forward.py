@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from samovar_forecast.layers.dropout import Dropout
-from samovar_forecast.layers.gelu import GELU
 from samovar_forecast.layers.linear import Linear
 
 
@@ -31,7 +30,7 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__(Linear(d_model, 4 * d_model), GELU(), Linear(4 * d_model, d_model), Dropout(dropout))
+        super().__init__(Linear(d_model, 4 * d_model), nn.GELU(), Linear(4 * d_model, d_model), Dropout(dropout))
 
     @property
     def output_projection(self) -> Linear:

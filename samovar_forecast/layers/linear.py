@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from samovar_forecast.layers.column_sums import column_sums
 
 
 class Linear(nn.Linear):
@@ -35,15 +30,4 @@ class Linear(nn.Linear):
     def forward(self, tokens: Tensor) -> Tensor:
         if tokens.device.type != "cpu":
             return super().forward(tokens)
-        products = F.linear(tokens, self.weight)
-        return _AddBias.apply(products, self.bias) if torch.compiler.is_compiling() else products.add_(self.bias)
-
-
-class _AddBias(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, products: Tensor, bias: Tensor) -> Tensor:
-        return products + bias.to(products.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, column_sums(gradient)
+        return F.linear(tokens, self.weight).add_(self.bias)
