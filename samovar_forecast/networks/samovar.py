@@ -158,7 +158,7 @@ class DynamicWeights(nn.Module):
 
     def _features_first(self, tokens: Tensor) -> list[Tensor]:
         products = self.projection.weight @ tokens.flatten(0, -2).mT  # (all features, all tokens)
-        pieces = products.view(-1, *self.heads, tokens.shape[:-2].numel(), tokens.shape[-2])
+        pieces = products.view(len(self.scale), *self.heads, -1, tokens.shape[-2])
         bias = self.projection.bias.view(-1, *self.heads, 1, 1)
         return [
             rms_norm(piece + of_piece.to(piece.dtype), scale[..., None, None], eps=1e-8, dim=1)

@@ -159,3 +159,13 @@ def test_samovar_equals_its_formula():
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(("network_class", "config_class"), [NETWORKS[0], NETWORKS[2]], ids=lambda x: x.__name__)
+def test_a_network_of_narrow_heads_is_exported_for_any_batch(network_class, config_class):
+    network = build(network_class, config_class, context_length=64).eval()  # 16 tokens, heads of 8 features
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    program = torch.export.export(network, (window(length=64, batch=3),), dynamic_shapes=shapes).module()
+    for n_windows in (1, 5):
+        past = window(length=64, batch=n_windows)
+        torch.testing.assert_close(program(past), network(past))

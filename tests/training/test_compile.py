@@ -25,9 +25,8 @@ def test_a_compiled_training_is_the_training():
     assert type(fast) is type(plain)  # what is kept is the network itself: it pickles and saves like any other
 
 
-@pytest.mark.parametrize("context_length", [24, 64])  # 6 and 16 tokens: more than features of a head
-@pytest.mark.parametrize("n_heads", [1, 2])  # of 16 and 8 features
-def test_compiled_dropout_drops_the_same(context_length, n_heads):
+@pytest.mark.parametrize("context_length", [24, 64])  # 6 and 16 tokens; with 16 the heads lie transposed
+def test_compiled_dropout_drops_the_same(context_length):
     def passes(function):
         torch.manual_seed(0)
         result = function(past)
@@ -35,12 +34,13 @@ def test_compiled_dropout_drops_the_same(context_length, n_heads):
         return [result.forecast, *torch.autograd.grad(loss, list(network.parameters()))]
 
     torch.manual_seed(0)
-    config = SAMoVARConfig(d_model=16, n_layers=2, n_heads=n_heads, dropout=0.5)
-    network = SAMoVAR(2, 2, context_length, 8, config).train()
-    past = torch.randn(4, context_length, 2)
+    config = SAMoVARConfig(d_model=16, n_layers=2, n_heads=2, dropout=0.5)
+    network = SAMoVAR(2, 2, context_length, 8, config).double().train()
+    past = torch.randn(4, context_length, 2, dtype=torch.float64)
     plain = passes(network.training_forecast)
-    for ours, theirs in zip(passes(compiled(network.training_forecast, torch.device("cpu"))), plain, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    fast = passes(compiled(network.training_forecast, torch.device("cpu")))
+    for ours, theirs in zip(fast, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
     assert not torch.allclose(network.training_forecast(past).forecast, plain[0])  # other masks would be seen
 
 
