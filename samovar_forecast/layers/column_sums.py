@@ -23,6 +23,6 @@ def column_sums(rows: Tensor) -> Tensor:
     tensor([4., 6.])
     """
     precision = torch.promote_types(rows.dtype, torch.float32)  # sums of half-precision numbers would be rough
-    if rows.dim() > 2:
-        rows = rows.sum(-2, dtype=precision).flatten(0, -2)
-    return rows.sum(0, dtype=precision)
+    if rows.dim() == 2:
+        return rows.sum(0, dtype=precision)
+    return rows.sum(-2, dtype=precision).sum(tuple(range(rows.dim() - 2)))
