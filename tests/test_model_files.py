@@ -285,7 +285,8 @@ print(peak())
     )
     # What libraries take for themselves differs by machine and is in both.
     assert sizes[1] - sizes[0] > 1e8
-    assert large - small < 2.1 * (sizes[1] - sizes[0])
+    # The heap may keep some of what is freed on the way; another copy would make it three times.
+    assert large - small < 2.5 * (sizes[1] - sizes[0])
 
 
 def test_the_same_model_gives_the_same_file(model, path):
