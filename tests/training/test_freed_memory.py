@@ -19,7 +19,7 @@ def faults_of_a_round():
     del pieces
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-[faults_of_a_round() for _ in range(3)]
+[faults_of_a_round() for _ in range(10)]  # until the heap has settled
 """
 
 
@@ -30,11 +30,11 @@ def test_what_a_step_frees_serves_the_next_one():
         + """
 from samovar_forecast.training.freed_memory import keep_freed_memory
 keep_freed_memory()
-[faults_of_a_round() for _ in range(3)]
-print(faults_of_a_round())
+[faults_of_a_round() for _ in range(10)]  # until the heap has settled
+print(min(faults_of_a_round() for _ in range(5)))  # of a round that nothing disturbs
 """
     )
-    assert kept < 2500  # without, it is 10,000 or nothing, by what happens to lie behind the pieces in the heap
+    assert kept < 500  # without, it is 10,000 or nothing, by what happens to lie behind the pieces in the heap
 
 
 @pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
@@ -46,8 +46,8 @@ import numpy as np, pandas as pd
 from samovar_forecast import FixedVARForecaster
 forecaster = FixedVARForecaster(horizon=4, context_length=8, max_steps=2, device="cpu")
 forecaster.fit(pd.DataFrame({"a": np.sin(np.arange(100.0))}))
-[faults_of_a_round() for _ in range(3)]
-print(faults_of_a_round())
+[faults_of_a_round() for _ in range(10)]  # until the heap has settled
+print(min(faults_of_a_round() for _ in range(5)))  # of a round that nothing disturbs
 """
     )
-    assert kept < 2500
+    assert kept < 500
