@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from samovar_forecast.layers.dropout import Dropout
@@ -10,6 +11,9 @@ from samovar_forecast.layers.linear import Linear
 
 class FeedForward(nn.Sequential):
     """Linear to four times the width, GELU, Linear back, dropout.
+
+    On a CPU a hidden feature of all tokens lies side by side: with rows of a power of two, as widths are, both products
+    take a tenth longer, and so do their gradients.
 
     Parameters
     ----------
@@ -24,7 +28,6 @@ class FeedForward(nn.Sequential):
 
     Examples
     --------
-    >>> import torch
     >>> FeedForward(d_model=8, dropout=0.0)(torch.zeros(2, 3, 8)).shape
     torch.Size([2, 3, 8])
     """
@@ -38,4 +41,9 @@ class FeedForward(nn.Sequential):
         return self[2]  # type: ignore[return-value]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return super().forward(tokens)
+        if tokens.device.type != "cpu" or torch.is_autocast_enabled("cpu"):  # mixed precision has products of its own
+            return super().forward(tokens)
+        widen, activation, narrow, dropout = self
+        by_token = tokens.reshape(-1, tokens.shape[-1])
+        hidden = activation((widen.weight @ by_token.mT).add_(widen.bias.unsqueeze(-1)))  # (4 d_model, all tokens)
+        return dropout((hidden.mT @ narrow.weight.mT).view(tokens.shape).add_(narrow.bias))

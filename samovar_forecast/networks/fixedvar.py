@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.samovar import SAMoVAR
-from samovar_forecast.networks.segment_network import SegmentConfig
+from samovar_forecast.networks.segment_network import SegmentConfig, main_tokens
 
 
 @hyperparameters
@@ -52,10 +54,18 @@ class FixedVAR(SAMoVAR):
 class FixedWeights(nn.Module):
     """Queries and values as parameters, one per layer, series, head and token position.
 
+    Parameters
+    ----------
+    tokens : Tensor
+        Not used.
+    main_last : bool, default False
+        If True, the last layer asks for its main tokens alone.
+
     Shape
     -----
-    tokens : (batch, n_targets, n_tokens, d_model), unused
-    output : two tuples with a tensor (1, n_targets, n_heads, n_tokens, d_head) for each layer
+    tokens : (batch, n_targets, n_tokens, d_model)
+    output : two sequences with a tensor (1, n_targets, n_heads, n_tokens, d_head) for each layer; the last queries
+        (1, n_targets, n_heads, n_segments, d_head) with `main_last`
     """
 
     def __init__(self, n_targets: int, n_tokens: int, n_layers: int, n_heads: int, d_head: int) -> None:
@@ -63,5 +73,6 @@ class FixedWeights(nn.Module):
         shape = (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
         self.queries, self.values = normal_parameter(*shape), normal_parameter(*shape)
 
-    def forward(self, tokens: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        return self.queries.unbind(), self.values.unbind()
+    def forward(self, tokens: Tensor, main_last: bool = False) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        *earlier, last = self.queries.unbind()
+        return [*earlier, main_tokens(last) if main_last else last], self.values.unbind()

@@ -183,6 +183,6 @@ class SegmentNetwork(ForecastNetwork):
         return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)
 
 
-def main_tokens(tokens: Tensor) -> Tensor:
-    """Every second token: (..., n_tokens, d) to (..., n_segments, d)."""
-    return tokens[..., 1::2, :]
+def main_tokens(tokens: Tensor, dim: int = -2) -> Tensor:
+    """Every second token, counted along `dim` from the end: (..., n_tokens, d) to (..., n_segments, d)."""
+    return tokens.unflatten(dim, (-1, 2)).select(dim, 1)
