@@ -10,6 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from samovar_forecast.rolling import forecast_batches
+
 if TYPE_CHECKING:
     from samovar_forecast.predictor import Predictor
 
@@ -35,8 +37,8 @@ def backtest(
         raise ValueError(
             f"{name} is too short: a forecast from row {first} of its {len(frame)} rows needs {horizon} rows behind it"
         )
-    outputs, scaler, values, ends = forecaster.forecast_rows(frame, X, cutoffs, horizon, key, static)
-    point = outputs[..., forecaster.network_.point_output]
+    levels = [float(level) for level in (() if quantiles is None else quantiles)]
+    forecast, by_level = _forecasts(forecaster, frame, X, cutoffs, key, static, levels)
     actual = np.lib.stride_tricks.sliding_window_view(frame[targets].to_numpy(), horizon, axis=0)[cutoffs]
     dims = ("cutoff", "step", "series")
     last_observed = frame.index[cutoffs - 1]
@@ -46,7 +48,7 @@ def backtest(
         last_observed = last_observed.tz_localize(None)  # nor time zones: the wall clock is kept
     result = xr.Dataset(
         {
-            "forecast": (dims, scaler.inverse(point, len(targets))),
+            "forecast": (dims, forecast),
             "actual": (dims, actual.swapaxes(1, 2)),
         },
         coords={
@@ -58,10 +60,32 @@ def backtest(
     )
     if quantiles is None:
         return result
-    levels = [float(level) for level in quantiles]
-    scaled = forecaster.outputs_to_quantiles(outputs, levels, values, ends)
-    by_level = scaler.inverse(np.moveaxis(scaled, -1, 0), len(targets))
-    return result.assign(quantiles=((*dims, "quantile"), np.moveaxis(by_level, 0, -1))).assign_coords(quantile=levels)
+    return result.assign(quantiles=((*dims, "quantile"), by_level)).assign_coords(quantile=levels)
+
+
+def _forecasts(
+    forecaster: Predictor,
+    frame: pd.DataFrame,
+    X: pd.DataFrame | None,
+    cutoffs: NDArray[np.int64],
+    key: Hashable,
+    static: NDArray[np.float32] | None,
+    levels: Sequence[float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Point forecasts (n_cutoffs, horizon, n_targets), and quantiles of these levels with one dimension more.
+
+    Each batch goes straight into them: a backtest may be larger than anything else in memory.
+    """
+    horizon, n_targets, network = forecaster.horizon, len(forecaster.targets_), forecaster.network_
+    values, ends, known, statics, scaler = forecaster.row_contexts(frame, X, cutoffs, horizon, key, static)
+    forecast = np.empty((len(cutoffs), horizon, n_targets))
+    by_level = np.empty((*forecast.shape, len(levels)))
+    for rows, outputs in forecast_batches(network, values, ends, horizon, known, statics):
+        forecast[rows] = scaler.inverse(outputs[..., network.point_output], n_targets)
+        if levels:
+            scaled = forecaster.outputs_to_quantiles(outputs, levels, values, ends[rows])
+            by_level[rows] = scaler.inverse_quantiles(scaled)
+    return forecast, by_level
 
 
 def _first_cutoff(index: pd.Index, start: Any, context_length: int, name: str) -> int:

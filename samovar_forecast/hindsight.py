@@ -54,12 +54,12 @@ class Hindsight(Predictor):
             if first >= len(frame):
                 needed = least + self.horizon
                 raise ValueError(f"{panel.name_of(key)} is too short: {len(frame)} rows, {needed} are needed")
-            outputs, scaler = self.forecast_rows(
+            outputs, contexts = self.forecast_rows(
                 frame, given.get(key), np.arange(first, len(frame), self.horizon), self.horizon, key, statics.get(key)
-            )[:2]
+            )
             point = outputs[..., self.network_.point_output].reshape(-1, len(self.targets_))
             columns = self.layout_.columns(self.targets_)
-            frames[key] = pd.DataFrame(scaler.inverse(point, len(self.targets_)), frame.index[first:], columns)
+            frames[key] = pd.DataFrame(contexts.scaler.inverse(point, len(self.targets_)), frame.index[first:], columns)
         return panel.layout.assemble(frames)
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
@@ -163,10 +163,10 @@ class Hindsight(Predictor):
                     f"not at {expected}"
                 )
             cutoff, steps = np.array([len(series.history)]), len(frame)
-            outputs, scaler = self.forecast_rows(
+            outputs, contexts = self.forecast_rows(
                 series.history, given.get(key), cutoff, steps, key, series.static, n_future=steps
-            )[:2]
-            actual = scale_frame(frame[self.targets_], scaler, panel.name_of(key))
+            )
+            actual = scale_frame(frame[self.targets_], contexts.scaler, panel.name_of(key))
             errors.append((outputs[0, ..., self.network_.point_output] - actual).ravel())
         squared = np.concatenate(errors).astype(np.float64) ** 2
         if np.isnan(squared).all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,24 @@ from samovar_forecast.panel import PandasPanel
 from samovar_forecast.rolling import forecast_cutoffs
 from samovar_forecast.scaling import Scaler
 from samovar_forecast.time_axis import continue_index
+
+
+class RowContexts(NamedTuple):
+    """Scaled rows of one series and the cutoffs in them, `context_length` rows in front of each.
+
+    Shape
+    -----
+    values : (n_rows, n_columns)
+    cutoffs : (n_cutoffs,)
+    known : (n_rows or more, n_known) or None
+    static : (n_cutoffs, n_static) or None
+    """
+
+    values: Tensor
+    cutoffs: Tensor
+    known: Tensor | None
+    static: Tensor | None
+    scaler: Scaler
 
 
 class Predictor(FittedData):
@@ -118,7 +136,7 @@ class Predictor(FittedData):
         scaled = self.outputs_to_quantiles(outputs, levels, contexts.values, contexts.cutoffs)
         columns = pd.MultiIndex.from_product([self.targets_, levels], names=["series", "quantile"])
         frames = {
-            key: pd.DataFrame(_inverse(scaler, one).reshape(len(one), -1), index=future, columns=columns)
+            key: pd.DataFrame(scaler.inverse_quantiles(one).reshape(len(one), -1), index=future, columns=columns)
             for key, scaler, future, one in zip(contexts.keys, contexts.scalers, contexts.futures, scaled, strict=True)
         }
         return replace(contexts.layout, is_series=False).assemble(frames)  # one quantile is a column too
@@ -160,8 +178,31 @@ class Predictor(FittedData):
         key: Hashable = None,
         static: NDArray[np.float32] | None = None,
         n_future: int = 0,
-    ) -> tuple[NDArray[np.float32], Scaler, Tensor, Tensor]:
-        """Forecast `steps` rows from each of many row numbers of one series.
+    ) -> tuple[NDArray[np.float32], RowContexts]:
+        """Forecast `steps` rows from each of many row numbers of one series; see `row_contexts`.
+
+        Returns
+        -------
+        tuple
+            Scaled outputs (n_cutoffs, steps, n_targets, n_outputs), and the contexts with their scaler.
+        """
+        contexts = self.row_contexts(frame, X, cutoffs, steps, key, static, n_future)
+        outputs = forecast_cutoffs(
+            self.network_, contexts.values, contexts.cutoffs, steps, contexts.known, contexts.static
+        )
+        return outputs, contexts
+
+    def row_contexts(
+        self,
+        frame: pd.DataFrame,
+        X: pd.DataFrame | None,
+        cutoffs: NDArray[np.int64],
+        steps: int,
+        key: Hashable = None,
+        static: NDArray[np.float32] | None = None,
+        n_future: int = 0,
+    ) -> RowContexts:
+        """What the network needs to forecast `steps` rows from each of many row numbers of one series.
 
         A context that reaches back beyond the first row is filled up with missing values.
 
@@ -175,12 +216,6 @@ class Predictor(FittedData):
             Rows in front of each forecast.
         n_future : int
             Rows behind the frame that a forecast reaches, for which `X` must hold values.
-
-        Returns
-        -------
-        tuple
-            Scaled outputs (n_cutoffs, steps, n_targets, n_outputs), the scaler, and the scaled rows with the cutoffs
-            in them, which tell the deviation of each context.
         """
         index = frame.index
         n_behind = max(0, int(cutoffs.max()) + steps - len(frame))
@@ -197,8 +232,7 @@ class Predictor(FittedData):
             scaled_known = torch.cat([scaled_known.new_zeros(front, scaled_known.shape[1]), scaled_known])
         ends = torch.from_numpy(cutoffs) + front
         statics = None if static is None else torch.from_numpy(static).expand(len(ends), -1)
-        outputs = forecast_cutoffs(self.network_, values, ends, steps, scaled_known, statics)
-        return outputs, scaler, values, ends
+        return RowContexts(values, ends, scaled_known, statics, scaler)
 
     def outputs_to_quantiles(
         self, outputs: NDArray[np.float32], levels: Sequence[float], values: Tensor, cutoffs: Tensor
@@ -228,9 +262,3 @@ class Predictor(FittedData):
             self.network_, contexts.values, contexts.cutoffs, steps, contexts.known, contexts.static
         )
         return contexts, outputs
-
-
-def _inverse(scaler: Scaler, quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles in the units of the data: (..., n_targets, n_levels) to the same shape."""
-    by_target = np.moveaxis(quantiles, -1, 0)
-    return np.moveaxis(scaler.inverse(by_target, by_target.shape[-1]), 0, -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,6 @@ from samovar_forecast.training.batch_sizes import forecast_batch_size
 from samovar_forecast.training.losses import ascending
 
 
-@torch.inference_mode()
 def forecast_cutoffs(
     network: ForecastNetwork,
     values: Tensor,
@@ -21,7 +22,33 @@ def forecast_cutoffs(
     known: Tensor | None = None,
     static: Tensor | None = None,
 ) -> NDArray[np.float32]:
-    """Forecast `steps` rows from every cutoff, in batches sized to memory.
+    """Forecast `steps` rows from every cutoff, in one array; see `forecast_batches`.
+
+    Returns
+    -------
+    ndarray
+        Forecasts, scaled; several outputs are quantiles in ascending order.
+
+    Shape
+    -----
+    output : (n_cutoffs, steps, n_targets, n_outputs)
+    """
+    forecasts = np.empty((len(cutoffs), steps, network.n_targets, network.n_outputs), dtype=np.float32)
+    for rows, outputs in forecast_batches(network, values, cutoffs, steps, known, static):
+        forecasts[rows] = outputs
+    return forecasts
+
+
+@torch.inference_mode()
+def forecast_batches(
+    network: ForecastNetwork,
+    values: Tensor,
+    cutoffs: Tensor,
+    steps: int,
+    known: Tensor | None = None,
+    static: Tensor | None = None,
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Forecast `steps` rows from every cutoff, batch after batch, each sized to memory.
 
     Beyond the network's horizon the point forecasts enter the context as if observed; past covariates keep
     their last value.
@@ -41,10 +68,10 @@ def forecast_cutoffs(
     static : Tensor or None
         Covariates constant in time, for each cutoff.
 
-    Returns
-    -------
-    ndarray
-        Forecasts, scaled; several outputs are quantiles in ascending order.
+    Yields
+    ------
+    slice, ndarray
+        Which of the cutoffs, and their forecasts, scaled; several outputs are quantiles in ascending order.
 
     Shape
     -----
@@ -52,18 +79,16 @@ def forecast_cutoffs(
     cutoffs : (n_cutoffs,)
     known : (n_rows or more, n_known)
     static : (n_cutoffs, n_static)
-    output : (n_cutoffs, steps, n_targets, n_outputs)
+    forecasts : (batch, steps, n_targets, n_outputs)
     """
     device = next(network.parameters()).device
     values, known = values.to(device), None if known is None else known.to(device)
-    forecasts = np.empty((len(cutoffs), steps, network.n_targets, network.n_outputs), dtype=np.float32)
     done = 0
     for batch in cutoffs.to(device).split(forecast_batch_size(network, device)):
         rows = slice(done, done + len(batch))
         of_batch = None if static is None else static[rows].to(device)
-        forecasts[rows] = _roll_forward(network, values, batch, steps, known, of_batch).float().cpu().numpy()
+        yield rows, _roll_forward(network, values, batch, steps, known, of_batch).float().cpu().numpy()
         done += len(batch)
-    return forecasts
 
 
 def _roll_forward(

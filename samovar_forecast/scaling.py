@@ -107,6 +107,11 @@ class Scaler:
             return undone
         return np.where(logarithmic, np.expm1(np.where(logarithmic, undone.clip(max=_LARGEST_LOGARITHM), 0.0)), undone)
 
+    def inverse_quantiles(self, quantiles: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Back to the data's units, for the last columns: (..., n_targets, n_levels) to the same shape."""
+        by_level = np.moveaxis(quantiles, -1, 0)
+        return np.moveaxis(self.inverse(by_level, by_level.shape[-1]), 0, -1)
+
 
 def _size(largest: NDArray[np.float64]) -> NDArray[np.float64]:
     """The scale of constants: their size, 1 for zeros and for columns without a value."""

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_sco
 
 from samovar_forecast import SAMoVARForecaster
 from tests.conftest import waves
+from tests.peak_memory import numbers_printed_by
 
 
 def test_fit_and_predict(forecaster_class, tiny, y):
@@ -91,6 +92,25 @@ def test_backtest_covers_every_full_window(tiny, y):
         forecaster.backtest(y, start=y.index[10])
     with pytest.raises(ValueError, match="stride"):
         forecaster.backtest(y, stride=0)
+
+
+def test_a_backtest_takes_the_memory_of_its_result():
+    def peak_and_size(n_rows):
+        return numbers_printed_by(
+            f"""
+import numpy as np, pandas as pd
+from samovar_forecast import SAMoVARForecaster
+forecaster = SAMoVARForecaster(horizon=24, context_length=16, d_model=8, n_heads=1, n_layers=1, max_steps=1,
+                               device="cpu").fit(pd.DataFrame(np.random.rand(300, 7)))
+result = forecaster.backtest(pd.DataFrame(np.random.rand({n_rows}, 7)))
+print(peak(), result.nbytes)
+""",
+            MALLOC_MMAP_THRESHOLD_="65536",  # a heap that gives back what is freed
+        )
+
+    (small, small_size), (large, large_size) = peak_and_size(3_000), peak_and_size(40_000)
+    assert large_size - small_size > 90e6
+    assert large - small < 1.1 * (large_size - small_size)
 
 
 def test_known_covariates(forecaster_class, tiny):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.intervals import Calibration, interpolate_levels, widen_beyond_horizon
@@ -182,6 +183,17 @@ def test_quantiles_of_a_backtest_are_those_of_predict(name, request):
         np.testing.assert_allclose(result["quantiles"][position], by_hand, rtol=1e-4)
     np.testing.assert_allclose(result["quantiles"].sel(quantile=0.5), result.forecast, rtol=1e-6)
     assert "quantiles" not in forecaster.backtest(y)
+
+
+@pytest.mark.parametrize("name", ["conformal", "trained"])
+def test_a_backtest_in_many_batches_is_that_in_one(name, request, monkeypatch):
+    forecaster, y = request.getfixturevalue(name), waves(80, seed=5)
+    whole = forecaster.backtest(y, quantiles=(0.2, 0.5, 0.8))
+    monkeypatch.setattr("samovar_forecast.rolling.forecast_batch_size", lambda *_: 6)
+    parts = forecaster.backtest(y, quantiles=np.array([0.2, 0.5, 0.8]))
+    assert whole.sizes["cutoff"] % 6  # the last batch is smaller
+    for one, other in ((whole, parts), (whole[["forecast"]], forecaster.backtest(y)[["forecast"]])):
+        xr.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [{}, {"quantiles": (0.1, 0.5, 0.9)}])

@@ -12,7 +12,6 @@ from sktime.split.base import BaseSplitter
 
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.panel import Panel
-from samovar_forecast.scaling import Scaler
 from samovar_forecast.time_axis import continue_index
 from samovar_sktime.moving_cutoffs import window_ends
 from samovar_sktime.observed_rows import ObservedRows
@@ -95,12 +94,12 @@ def _one_step_ahead(
     if given is not None:
         known = _replaced(known, given[given.index.isin(frame.index)])
     series = core.series_[key]
-    outputs, scaler, values, cutoffs = core.forecast_rows(
-        frame, known, steps - 1 + len(frame), 1, key, series.static
-    )  # fmt: skip
+    outputs, contexts = core.forecast_rows(frame, known, steps - 1 + len(frame), 1, key, series.static)
     if levels is None:
-        return scaler.inverse(outputs[:, 0, :, core.network_.point_output], len(core.targets_))[..., None]
-    return _unscaled(scaler, core.outputs_to_quantiles(outputs, levels, values, cutoffs)[:, 0])
+        point = outputs[:, 0, :, core.network_.point_output]
+        return contexts.scaler.inverse(point, len(core.targets_))[..., None]
+    scaled = core.outputs_to_quantiles(outputs, levels, contexts.values, contexts.cutoffs)
+    return contexts.scaler.inverse_quantiles(scaled[:, 0])
 
 
 def forecast_windows(
@@ -144,7 +143,7 @@ def forecast_windows(
         axis = new.index.append(continue_index(new.index, core.frequency_, n_steps))
         if isinstance(axis, pd.DatetimeIndex) and not isinstance(core.frequency_, int):
             axis = pd.DatetimeIndex(axis, freq=core.frequency_)
-        outputs, scaler, _, _ = core.forecast_rows(
+        outputs, contexts = core.forecast_rows(
             pd.concat([seen, new]),
             _replaced(seen_known, given.get(key)),
             len(seen) + ends,
@@ -153,7 +152,8 @@ def forecast_windows(
             core.series_[key].static,
             n_future=int(ends.max() - ends.min()) + n_steps,
         )
-        values = scaler.inverse(outputs[..., core.network_.point_output][:, steps - 1], len(core.targets_))
+        point = outputs[..., core.network_.point_output][:, steps - 1]
+        values = contexts.scaler.inverse(point, len(core.targets_))
         by_series.append(
             [
                 (axis[end - 1], pd.DataFrame(forecast, index=axis.take(end - 1 + steps), columns=core.targets_))
@@ -172,9 +172,3 @@ def _replaced(known: pd.DataFrame | None, given: pd.DataFrame | None) -> pd.Data
     if known is None or given is None:
         return given if known is None else known
     return pd.concat([known[~known.index.isin(given.index)], given])
-
-
-def _unscaled(scaler: Scaler, quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles in the units of the data: (n_rows, n_targets, n_levels) to the same shape."""
-    by_level = np.moveaxis(quantiles, -1, 0)
-    return np.moveaxis(scaler.inverse(by_level, by_level.shape[-1]), 0, -1)

@@ -36,6 +36,11 @@ class FeedForward(nn.Sequential):
         super().__init__(Linear(d_model, 4 * d_model), nn.GELU(), Linear(4 * d_model, d_model), Dropout(dropout))
 
     @property
+    def input_projection(self) -> Linear:
+        """The linear map to the hidden features."""
+        return self[0]  # type: ignore[return-value]
+
+    @property
     def output_projection(self) -> Linear:
         """The linear map back to the residual stream."""
         return self[2]  # type: ignore[return-value]
@@ -43,7 +48,7 @@ class FeedForward(nn.Sequential):
     def forward(self, tokens: Tensor) -> Tensor:
         if tokens.device.type != "cpu" or torch.is_autocast_enabled("cpu"):  # mixed precision has products of its own
             return super().forward(tokens)
-        widen, activation, narrow, dropout = self
+        widen, narrow = self.input_projection, self.output_projection
         by_token = tokens.reshape(-1, tokens.shape[-1])
-        hidden = activation((widen.weight @ by_token.mT).add_(widen.bias.unsqueeze(-1)))  # (4 d_model, all tokens)
-        return dropout((hidden.mT @ narrow.weight.mT).view(tokens.shape).add_(narrow.bias))
+        hidden = self[1]((widen.weight @ by_token.mT).add_(widen.bias.unsqueeze(-1)))  # (4 d_model, all tokens)
+        return self[3]((hidden.mT @ narrow.weight.mT).view(tokens.shape).add_(narrow.bias))

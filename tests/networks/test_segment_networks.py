@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
+from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig, FixedWeights
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
-from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
+from samovar_forecast.networks.samovar import DynamicWeights, SAMoVAR, SAMoVARConfig
 
 NETWORKS = [(SAMoVAR, SAMoVARConfig), (LinTrans, LinTransConfig), (FixedVAR, FixedVARConfig)]
 every_network = pytest.mark.parametrize(("network_class", "config_class"), NETWORKS, ids=lambda x: x.__name__)
@@ -169,3 +169,24 @@ def test_a_network_of_narrow_heads_is_exported_for_any_batch(network_class, conf
     for n_windows in (1, 5):
         past = window(length=64, batch=n_windows)
         torch.testing.assert_close(program(past), network(past))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_last_layer_can_ask_for_the_main_tokens_alone(fixed, compiled):
+    torch.manual_seed(0)
+    weights = FixedWeights(3, 24, 2, 4, 2) if fixed else DynamicWeights(d_model=8, n_layers=2, n_heads=4)
+    weights, tokens = weights.double(), torch.randn(5, 3, 24, 8, dtype=torch.float64, requires_grad=True)
+    queries, values = weights(tokens)
+    expected = [*queries[:-1], queries[-1][..., 1::2, :], *values]
+    asked, held = (torch.compile(weights) if compiled else weights)(tokens, main_last=True)
+    actual = [*asked, *held]
+    factors = [torch.randn_like(piece) for piece in expected]
+    torch.testing.assert_close(actual, expected)
+    inputs = (*weights.parameters(), *(() if fixed else (tokens,)))
+    for ours, theirs in zip(
+        torch.autograd.grad(sum((p * f).sum() for p, f in zip(actual, factors, strict=True)), inputs),
+        torch.autograd.grad(sum((p * f).sum() for p, f in zip(expected, factors, strict=True)), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
