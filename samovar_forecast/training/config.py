@@ -78,7 +78,8 @@ class TrainingConfig:
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
-        Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32.
+        Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32. Processors without
+        AVX512 emulate bfloat16, several times slower than float32.
     compile : {"auto", True, False}, default "auto"
         Let PyTorch compile the network for training, which takes half a minute or more. "auto": on a GPU, for
         trainings of at least 5,000 steps; a CPU gains too little.

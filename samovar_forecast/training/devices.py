@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
@@ -48,10 +49,33 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """The precision that "auto" means on a device."""
-    if name != "auto":
-        return name
-    return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    """The precision that "auto" means on a device.
+
+    Warns
+    -----
+    UserWarning
+        If bfloat16 is asked of a processor that has to emulate it.
+
+    Examples
+    --------
+    >>> resolve_precision("auto", torch.device("cpu"))
+    '32-true'
+    """
+    if name == "auto":
+        return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    if name == "bf16-mixed" and device.type == "cpu" and emulates_bfloat16():
+        warnings.warn(
+            "precision='bf16-mixed': this processor has no AVX512 and emulates bfloat16, which takes several times as "
+            "long as precision='32-true'",
+            UserWarning,
+            stacklevel=2,
+        )
+    return name
+
+
+def emulates_bfloat16() -> bool:
+    """Whether PyTorch computes products of bfloat16 on this processor number by number, for want of instructions."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def resolve_compile(choice: bool | str, device: torch.device, steps: int) -> bool:
