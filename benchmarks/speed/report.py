@@ -76,9 +76,10 @@ def on(machine: dict[str, Any]) -> str:
 
 def training_step(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
     forms = [name for name in rows[0]["milliseconds"] if name not in ("products alone", "floor")]
-    figure = draw_steps(rows, FIGURES / f"speed_training_step_{machine['threads']}.png")
+    instructions = machine["instructions"]  # what a processor can multiply at once sets the ratios as well
+    figure = draw_steps(rows, FIGURES / f"speed_training_step_{instructions.lower()}_{machine['threads']}.png")
     parts = [
-        f"## The training step, {threads}",
+        f"## The training step, {instructions}, {threads}",
         "SAMoVAR, batch 32, 1024 -> 96, 3 layers, 8 heads: gather, forward, loss, backward, clipping, AdamW, averaged "
         "weights. *Running sum* is the published form of attention, one state `k v^T` per token; *plain masked* is "
         "`tril(Q K^T) V` with maps layer by layer; both are written in the benchmark from the formulas and have the "
