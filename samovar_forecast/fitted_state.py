@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Forecaster)
 
 _NETWORK = "network."
+_DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
 _OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
@@ -214,23 +215,27 @@ def _hyperparameters(forecaster: Forecaster) -> dict[str, Any]:
     return {name: _encode(value) for name, value in values.items() if name not in _OF_THE_MACHINE}
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, depth: int = 0) -> Any:
     """A name or a hyperparameter as JSON takes it, which knows no tuples."""
+    if depth > _DEEPEST:
+        raise TypeError(f"a name is a tuple nested more than {_DEEPEST} deep; rename it to a string to save the model")
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, tuple):
-        return {"tuple": [_encode(part) for part in value]}
+        return {"tuple": [_encode(part, depth + 1) for part in value]}
     if isinstance(value, list):
-        return [_encode(part) for part in value]
+        return [_encode(part, depth + 1) for part in value]
     raise TypeError(f"the name {value!r} is a {type(value).__name__}; rename it to a string to save the model")
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:  # whatever the interpreter would take: its limit of recursion is for anyone to set
+        raise ValueError(f"it holds a name nested more than {_DEEPEST} deep")
     if isinstance(value, dict):
-        return tuple(_decode(part) for part in value["tuple"])
-    return [_decode(part) for part in value] if isinstance(value, list) else value
+        return tuple(_decode(part, depth + 1) for part in value["tuple"])
+    return [_decode(part, depth + 1) for part in value] if isinstance(value, list) else value
 
 
 def _restore_layout(described: dict[str, Any]) -> Layout:

@@ -7,6 +7,7 @@ import pickle
 import resource
 import signal
 import stat
+import sys
 import warnings
 from datetime import timedelta, timezone
 from functools import partial
@@ -240,7 +241,10 @@ def test_headers_of_any_shape_are_refused(path):
             Forecaster.load(path)
 
 
-def test_deeply_nested_names_are_refused(path):
+@pytest.mark.parametrize("recursion_limit", [1_000, 5_000])  # a compiled network raises it in its process
+def test_deeply_nested_names_are_refused(path, request, recursion_limit):
+    request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))
+    sys.setrecursionlimit(recursion_limit)
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     outer = json.loads(content[8 : 8 + length])
@@ -250,6 +254,16 @@ def test_deeply_nested_names_are_refused(path):
         write_signed(path, from_bytes(content), header)
         with pytest.raises(ModelFileError):
             Forecaster.load(path)
+
+
+def test_names_too_deep_for_a_file_are_not_saved(tmp_path):
+    name = "s0"
+    for _ in range(20):
+        name = (name,)
+    forecaster = SAMoVARForecaster(**TINY).fit({name: waves(), "other": waves()})
+    with pytest.raises(TypeError, match="nested more than 16 deep; rename"):
+        forecaster.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_pickle_is_not_opened(tmp_path):
