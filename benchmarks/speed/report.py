@@ -78,15 +78,19 @@ def training_step(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
     forms = [name for name in rows[0]["milliseconds"] if name not in ("products alone", "floor")]
     instructions = machine["instructions"]  # what a processor can multiply at once sets the ratios as well
     figure = draw_steps(rows, FIGURES / f"speed_training_step_{instructions.lower()}_{machine['threads']}.png")
+    bfloat16 = (
+        "*bfloat16* is mixed precision, as the published training has it, against floors in float32."
+        if any("bfloat16" in form for form in forms)
+        else "There is no bfloat16, which this processor emulates."
+    )
     parts = [
         f"## The training step, {instructions}, {threads}",
         "SAMoVAR, batch 32, 1024 -> 96, 3 layers, 8 heads: gather, forward, loss, backward, clipping, AdamW, averaged "
         "weights. *Running sum* is the published form of attention, one state `k v^T` per token; *plain masked* is "
         "`tril(Q K^T) V` with maps layer by layer; both are written in the benchmark from the formulas and have the "
-        "same weights and the same forecasts. *bfloat16* is mixed precision, as the published training has it, against "
-        "floors in float32. *Floor* is the time of all matrix products of the step at the rate of a "
-        "2048 x 2048 one; *products alone* runs the very products of the step, small heads and all, with nothing "
-        f"between them. {on(machine)}.",
+        f"same weights and the same forecasts. {bfloat16} *Floor* is the time of all matrix products of the step at "
+        "the rate of a 2048 x 2048 one; *products alone* runs the very products of the step, small heads and all, with "
+        f"nothing between them. {on(machine)}.",
     ]
     steps = []
     for row in rows:
