@@ -54,9 +54,10 @@ class Hindsight(Predictor):
             if first >= len(frame):
                 needed = least + self.horizon
                 raise ValueError(f"{panel.name_of(key)} is too short: {len(frame)} rows, {needed} are needed")
-            outputs, contexts = self.forecast_rows(
+            contexts = self.row_contexts(
                 frame, given.get(key), np.arange(first, len(frame), self.horizon), self.horizon, key, statics.get(key)
             )
+            outputs = self.forecast_rows(contexts, self.horizon)
             point = outputs[..., self.network_.point_output].reshape(-1, len(self.targets_))
             columns = self.layout_.columns(self.targets_)
             frames[key] = pd.DataFrame(contexts.scaler.inverse(point, len(self.targets_)), frame.index[first:], columns)
@@ -163,9 +164,10 @@ class Hindsight(Predictor):
                     f"not at {expected}"
                 )
             cutoff, steps = np.array([len(series.history)]), len(frame)
-            outputs, contexts = self.forecast_rows(
+            contexts = self.row_contexts(
                 series.history, given.get(key), cutoff, steps, key, series.static, n_future=steps
             )
+            outputs = self.forecast_rows(contexts, steps)
             actual = scale_frame(frame[self.targets_], contexts.scaler, panel.name_of(key))
             errors.append((outputs[0, ..., self.network_.point_output] - actual).ravel())
         squared = np.concatenate(errors).astype(np.float64) ** 2

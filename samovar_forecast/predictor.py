@@ -169,29 +169,6 @@ class Predictor(FittedData):
             frame.columns = pd.MultiIndex.from_product([self.targets_, ["lower", "upper"]], names=["series", "bound"])
         return result
 
-    def forecast_rows(
-        self,
-        frame: pd.DataFrame,
-        X: pd.DataFrame | None,
-        cutoffs: NDArray[np.int64],
-        steps: int,
-        key: Hashable = None,
-        static: NDArray[np.float32] | None = None,
-        n_future: int = 0,
-    ) -> tuple[NDArray[np.float32], RowContexts]:
-        """Forecast `steps` rows from each of many row numbers of one series; see `row_contexts`.
-
-        Returns
-        -------
-        tuple
-            Scaled outputs (n_cutoffs, steps, n_targets, n_outputs), and the contexts with their scaler.
-        """
-        contexts = self.row_contexts(frame, X, cutoffs, steps, key, static, n_future)
-        outputs = forecast_cutoffs(
-            self.network_, contexts.values, contexts.cutoffs, steps, contexts.known, contexts.static
-        )
-        return outputs, contexts
-
     def row_contexts(
         self,
         frame: pd.DataFrame,
@@ -233,6 +210,12 @@ class Predictor(FittedData):
         ends = torch.from_numpy(cutoffs) + front
         statics = None if static is None else torch.from_numpy(static).expand(len(ends), -1)
         return RowContexts(values, ends, scaled_known, statics, scaler)
+
+    def forecast_rows(self, contexts: RowContexts, steps: int) -> NDArray[np.float32]:
+        """Forecast `steps` rows from every cutoff, scaled: (n_cutoffs, steps, n_targets, n_outputs)."""
+        return forecast_cutoffs(
+            self.network_, contexts.values, contexts.cutoffs, steps, contexts.known, contexts.static
+        )
 
     def outputs_to_quantiles(
         self, outputs: NDArray[np.float32], levels: Sequence[float], values: Tensor, cutoffs: Tensor

@@ -94,7 +94,8 @@ def _one_step_ahead(
     if given is not None:
         known = _replaced(known, given[given.index.isin(frame.index)])
     series = core.series_[key]
-    outputs, contexts = core.forecast_rows(frame, known, steps - 1 + len(frame), 1, key, series.static)
+    contexts = core.row_contexts(frame, known, steps - 1 + len(frame), 1, key, series.static)
+    outputs = core.forecast_rows(contexts, 1)
     if levels is None:
         point = outputs[:, 0, :, core.network_.point_output]
         return contexts.scaler.inverse(point, len(core.targets_))[..., None]
@@ -143,7 +144,7 @@ def forecast_windows(
         axis = new.index.append(continue_index(new.index, core.frequency_, n_steps))
         if isinstance(axis, pd.DatetimeIndex) and not isinstance(core.frequency_, int):
             axis = pd.DatetimeIndex(axis, freq=core.frequency_)
-        outputs, contexts = core.forecast_rows(
+        contexts = core.row_contexts(
             pd.concat([seen, new]),
             _replaced(seen_known, given.get(key)),
             len(seen) + ends,
@@ -152,6 +153,7 @@ def forecast_windows(
             core.series_[key].static,
             n_future=int(ends.max() - ends.min()) + n_steps,
         )
+        outputs = core.forecast_rows(contexts, n_steps)
         point = outputs[..., core.network_.point_output][:, steps - 1]
         values = contexts.scaler.inverse(point, len(core.targets_))
         by_series.append(

@@ -74,7 +74,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def emulates_bfloat16() -> bool:
-    """Whether PyTorch computes products of bfloat16 on this processor number by number, for want of instructions."""
+    """Whether this processor has no instructions for bfloat16, so that PyTorch's products of it are slow."""
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
