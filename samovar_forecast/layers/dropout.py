@@ -33,5 +33,7 @@ class Dropout(nn.Dropout):
             return self(activations.mT).mT  # decided in the order of memory
         numbers = torch.randint(-(2**63), 2**63 - 1, (-(-activations.numel() // 4),))
         levels = numbers.view(torch.int16)[: activations.numel()].view(activations.shape)
-        kept = levels >= dropped - n_levels // 2  # the levels begin at -32768
-        return activations * kept.to(activations.dtype).mul_(n_levels / (n_levels - dropped))
+        # Written as numbers at once: PyTorch writes truth values, and reads them again, one by one.
+        kept = torch.empty_like(activations)
+        torch.ge(levels, dropped - n_levels // 2, out=kept)  # the levels begin at -32768
+        return activations * kept.mul_(n_levels / (n_levels - dropped))

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from samovar_forecast.layers.feed_forward import FeedForward
+from samovar_forecast.layers.feed_forward import FeedForward, _feed_forward, _feed_forward_gradients, _pieces
 
 
 def plain(layer, tokens):
@@ -13,10 +14,10 @@ def plain(layer, tokens):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("shape", [(5, 6), (2, 7, 6), (2, 3, 4, 6)])
+@pytest.mark.parametrize("shape", [(5, 6), (2, 7, 6), (2, 3, 4, 6), (3, 1700, 64)])  # the last one in pieces
 def test_values_and_gradients_are_those_of_the_formula(shape, compiled):
     torch.manual_seed(0)
-    layer = FeedForward(d_model=6, dropout=0.0).double()
+    layer = FeedForward(d_model=shape[-1], dropout=0.0).double()
     tokens, weights = torch.randn(shape, dtype=torch.float64, requires_grad=True), torch.randn(shape).double()
     inputs = (tokens, *layer.parameters())
     expected, actual = plain(layer, tokens), (torch.compile(layer) if compiled else layer)(tokens)
@@ -27,6 +28,45 @@ def test_values_and_gradients_are_those_of_the_formula(shape, compiled):
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "d_hidden", "n_pieces"), [(0, 256, 0), (1, 256, 1), (5100, 256, 3), (1500, 9999, 3)]
+)
+def test_pieces_hold_every_token_once(n_tokens, d_hidden, n_pieces):
+    pieces = list(_pieces(n_tokens, d_hidden))
+    assert [token for piece in pieces for token in range(n_tokens)[piece]] == list(range(n_tokens))
+    sizes = [piece.stop - piece.start for piece in pieces]
+    assert len(sizes) == n_pieces
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
+def test_without_gradients_the_values_are_the_same_and_no_features_are_kept():
+    torch.manual_seed(0)
+    layer, tokens = FeedForward(d_model=64, dropout=0.0), torch.randn(3000, 64)
+    with torch.no_grad():
+        assert torch.equal(layer(tokens), layer(tokens.clone().requires_grad_()))
+    _, *features = _feed_forward(tokens, *layer.parameters(), keep=False)
+    assert [feature.numel() for feature in features] == [0, 0]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_compiler_is_told_the_shapes_that_come(keep):
+    widen, widen_bias, narrow, narrow_bias = (one.detach() for one in FeedForward(d_model=6, dropout=0.0).parameters())
+    tokens, tests = torch.randn(7, 6), ("test_schema", "test_faketensor")
+    torch.library.opcheck(_feed_forward, (tokens, widen, widen_bias, narrow, narrow_bias, keep), test_utils=tests)
+    features = (torch.randn(7 * 24), torch.randn(7 * 24))
+    torch.library.opcheck(_feed_forward_gradients, (tokens, tokens, widen, narrow, *features), test_utils=tests)
+
+
+def test_operations_are_counted():
+    def count(function):
+        with FlopCounterMode(display=False) as counter:
+            function(layer, tokens).sum().backward()
+        return counter.get_total_flops()
+
+    layer, tokens = FeedForward(d_model=64, dropout=0.0), torch.randn(3000, 64, requires_grad=True)
+    assert count(FeedForward.__call__) == count(plain)
 
 
 def test_tokens_may_lie_in_memory_in_any_order():
