@@ -55,7 +55,9 @@ class FeedForward(nn.Sequential):
         return self[2]  # type: ignore[return-value]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.device.type != "cpu" or torch.is_autocast_enabled("cpu"):  # mixed precision has products of its own
+        # Mixed precision has products of its own, and what is exported consists of PyTorch's operations alone.
+        exported = torch.compiler.is_compiling() and not self.training
+        if tokens.device.type != "cpu" or torch.is_autocast_enabled("cpu") or exported:
             return super().forward(tokens)
         widen, narrow = self.input_projection, self.output_projection
         parameters = (widen.weight, widen.bias, narrow.weight, narrow.bias)

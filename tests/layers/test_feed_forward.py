@@ -59,6 +59,15 @@ def test_a_compiler_is_told_the_shapes_that_come(keep):
     torch.library.opcheck(_feed_forward_gradients, (tokens, tokens, widen, narrow, *features), test_utils=tests)
 
 
+def test_an_exported_block_consists_of_operations_of_pytorch():
+    layer, tokens = FeedForward(d_model=6, dropout=0.1).eval(), torch.randn(3, 5, 6)
+    exported = torch.export.export(layer, (tokens,))
+    targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+    assert targets
+    assert all(target.startswith("aten.") for target in targets)
+    torch.testing.assert_close(exported.module()(tokens), layer(tokens))
+
+
 def test_operations_are_counted():
     def count(function):
         with FlopCounterMode(display=False) as counter:
