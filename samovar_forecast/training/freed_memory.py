@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 _LARGEST_TO_LEARN_FROM = 2**25  # bytes, on 64-bit systems
 _AROUND_A_PIECE = 2**13  # at most; counts as part of it
 
 
+@cache  # learned once, the piece itself would come from the heap and stay there
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, instead of giving it back to the system and asking for it anew.
 

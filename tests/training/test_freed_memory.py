@@ -51,3 +51,23 @@ print(min(faults_of_a_round() for _ in range(5)))  # of a round that nothing dis
 """
     )
     assert kept < 500
+
+
+@pytest.mark.skipif(not GLIBC, reason="other C libraries decide otherwise what to keep")
+def test_a_second_training_takes_no_memory_for_it():
+    (grown,) = numbers_printed_by(
+        """
+import re
+import torch
+from samovar_forecast.training.freed_memory import keep_freed_memory
+
+def held():
+    return 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+keep_freed_memory()
+before = held()
+keep_freed_memory()
+print(held() - before)
+"""
+    )
+    assert grown < 2**20  # the heap grew by the whole piece, 32 MB
