@@ -156,13 +156,10 @@ def test_a_training_takes_less_memory_than_its_data(tmp_path):
     """120 MB of numbers, written, scaled and trained on by a process that may take no more than 80 MB for it."""
     grown, size = numbers_printed_by(
         f"""
-import re, resource
+import resource
 import numpy as np, pandas as pd
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.stored_series import StoredSeries
-
-def held():  # what is the process's own, without the pages of files
-    return 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 def pieces(n_pieces, n_columns=50):
     for number in range(n_pieces):

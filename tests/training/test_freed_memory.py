@@ -57,13 +57,7 @@ print(min(faults_of_a_round() for _ in range(5)))  # of a round that nothing dis
 def test_a_second_training_takes_no_memory_for_it():
     (grown,) = numbers_printed_by(
         """
-import re
-import torch
 from samovar_forecast.training.freed_memory import keep_freed_memory
-
-def held():
-    return 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-
 keep_freed_memory()
 before = held()
 keep_freed_memory()
