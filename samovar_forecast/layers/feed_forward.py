@@ -13,7 +13,7 @@ from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.first_order import first_order
 from samovar_forecast.layers.linear import Linear
 
-_FEATURES_AT_ONCE = 2**19  # 2 MB in single precision
+_FEATURES_AT_ONCE = 2**20  # 4 MB in single precision
 _FEWEST_TOKENS = 512
 
 
