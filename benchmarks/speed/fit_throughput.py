@@ -1,9 +1,10 @@
 """Windows per second of whole fits and of their data paths, beside darts, neuralforecast and sktime.
 
-Each model in a process of its own: whole fits of the same number of steps, the data path of those steps, and as many
-bare steps (network, loss and optimizer on a prepared batch) take turns. What a step of the fit takes beyond a bare step
-is the engine's; both are measured in time of the processor, which other work on the machine disturbs least. Steps of
-fits are counted by a hook that torch calls after every optimizer step, for all libraries.
+Each model in a process of its own: whole fits of the same number of steps, the data path of those steps, and fits that
+wait after every step for a bare one (network, loss and optimizer on a prepared batch). What a step of such a fit takes
+beyond the bare step in front of it is the engine's; both are measured in time of the processor, which other work on the
+machine disturbs least, and one after the other, because its speed changes within seconds. Steps of fits are counted by
+a hook that torch calls after every optimizer step, for all libraries.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import statistics
 import time
 from typing import Any
 
-import numpy as np
 from candidates import BATCH_SIZE, CONTEXT_LENGTH, HORIZON, LIBRARIES, N_SERIES, installed, optimizer_steps, quiet
-from measuring import Case, Times, milliseconds, rounded, run_part, seconds_of
+from measuring import Case, Times, milliseconds, ratio, rounded, run_part, seconds_of
 from steps import synthetic_series
 
 N_STEPS, TURNS = 25, 5
@@ -40,15 +40,16 @@ def measure(library: str, model: str) -> dict[str, Any]:
     n_parameters = sum(parameter.numel() for parameter in candidate.network.parameters())
     bare()
     candidate.gather()
-    times: Times = {"fit": [], "data path": [], "bare": [], "step": [], "interval": [], "share": []}
+    times: Times = {"fit": [], "interval": [], "data path": [], "bare": [], "step": []}
     for _ in range(turns):
-        times["bare"] += (several := [seconds_of(bare, time.process_time) for _ in range(n_steps)])
         with optimizer_steps() as steps:
             times["fit"].append(seconds_of(candidate.fit))
-        times["step"] += (between := list(np.diff(steps.processor)))
-        times["interval"] += list(np.diff(steps.ends))
-        times["share"].append(1 - statistics.median(several) / statistics.median(between))
+        times["interval"] += steps.of_fit
         times["data path"].append(seconds_of(candidate.gather))
+        with optimizer_steps(time.process_time, between=bare) as steps:
+            candidate.fit()
+        times["step"] += steps.of_fit
+        times["bare"] += steps.pauses
     n_windows = n_steps * BATCH_SIZE
     step = statistics.median(times["interval"])
     return {
@@ -57,7 +58,7 @@ def measure(library: str, model: str) -> dict[str, Any]:
         "settings": LIBRARIES[library].settings[model],
         "milliseconds of a step": milliseconds(times["step"]),
         "milliseconds of a bare step": milliseconds(times["bare"]),
-        "share of the engine": rounded(statistics.median(times["share"]), 3),
+        "share of the engine": rounded(1 - ratio(times["bare"], times["step"]), 3),
         "seconds of a fit": rounded(statistics.median(times["fit"])),
         "seconds of a fit beside its steps": rounded(
             statistics.median(fit - n_steps * step for fit in times["fit"]), 3

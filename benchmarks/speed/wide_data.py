@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import numpy as np
 from candidates import optimizer_steps, quiet
 from measuring import Case, held_bytes, peak_bytes, rounded, run_part, seconds_of
 from steps import synthetic_series
@@ -44,7 +43,7 @@ def measure(n_series: int, n_steps: int) -> dict[str, Any]:
     )
     with optimizer_steps() as steps:
         fit = seconds_of(lambda: forecaster.fit(frame))
-    step = statistics.median(np.diff(steps.ends))
+    step = statistics.median(steps.of_fit)
     return {
         "megabytes of data": rounded(frame.to_numpy().nbytes / 1e6),
         "gigabytes at the peak": rounded((peak_bytes() - before) / 1e9),
