@@ -49,7 +49,7 @@ class PlainSAMoVAR(SAMoVAR):
     def make_weights(self) -> nn.Module:
         return LayerByLayer(self.d_model, self.n_layers, self.n_heads)
 
-    def backbone(self, tokens: Tensor) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
         for norm, feed_forward in zip(self.feed_forward_norms, self.feed_forwards, strict=True):
             tokens = tokens + feed_forward(norm(tokens))
         tokens = self.stack_norm(tokens)

@@ -1,8 +1,9 @@
 """SAMoVAR on up to 862 series of 17,544 rows, the shape of Traffic: memory and speed as the data get wider.
 
 Batch 8, 1024 -> 96, width 128, 3 layers, 8 heads; a few steps of whole fits on synthetic series, each number of series
-in a process of its own. Memory is the peak of the process beyond what the libraries hold after import. Intervals from
-training windows are left out: they are forecasts of hundreds of windows, beside an epoch of thousands of steps.
+in a process of its own, and the largest once more with a part of them at a time. Memory is the peak of the process
+beyond what the libraries hold after import. Intervals from training windows are left out: they are forecasts of
+hundreds of windows, beside an epoch of thousands of steps.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ CASES: list[Case] = [
     {"n_series": 107, "n_steps": 10},
     {"n_series": 321, "n_steps": 5},
     {"n_series": 862, "n_steps": 4},
+    {"n_series": 862, "n_steps": 4, "series_at_once": 107},
 ]
 
 
-def measure(n_series: int, n_steps: int) -> dict[str, Any]:
+def measure(n_series: int, n_steps: int, series_at_once: int | None = None) -> dict[str, Any]:
     quiet()
     before = held_bytes()
     frame = synthetic_series(N_ROWS, n_series)
@@ -35,6 +37,7 @@ def measure(n_series: int, n_steps: int) -> dict[str, Any]:
         horizon=96,
         context_length=1024,
         d_model=128,
+        series_at_once=series_at_once,
         batch_size=BATCH_SIZE,
         max_steps=n_steps,
         validation_fraction=0.0,

@@ -58,6 +58,8 @@ class FixedWeights(nn.Module):
     ----------
     tokens : Tensor
         Not used.
+    series : slice, default all
+        The targets whose weights are asked for.
     main_last : bool, default False
         If True, the last layer asks for its main tokens alone.
 
@@ -73,6 +75,8 @@ class FixedWeights(nn.Module):
         shape = (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
         self.queries, self.values = normal_parameter(*shape), normal_parameter(*shape)
 
-    def forward(self, tokens: Tensor, main_last: bool = False) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        *earlier, last = self.queries.unbind()
-        return [*earlier, main_tokens(last) if main_last else last], self.values.unbind()
+    def forward(
+        self, tokens: Tensor, series: slice = slice(None), main_last: bool = False
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        *earlier, last = self.queries[:, :, series].unbind()
+        return [*earlier, main_tokens(last) if main_last else last], self.values[:, :, series].unbind()

@@ -65,7 +65,7 @@ class LinTrans(SegmentNetwork):
     def add_positions(self, tokens: Tensor) -> Tensor:
         return tokens + (self.token_position + self.series_position)
 
-    def backbone(self, tokens: Tensor) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
         *earlier, last = self.blocks
         for block in earlier:
             tokens = block(tokens)

@@ -84,9 +84,10 @@ class SAMoVAR(SegmentNetwork):
         by_segment = (self.segment_position + self.token_type + self.series_type).flatten(1, 2)
         return tokens + (by_segment + self.series_position)  # (n_targets, n_tokens, d_model) is summed first
 
-    def backbone(self, tokens: Tensor) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
         tokens = self.transform_tokens(tokens)
-        queries, values = self.weights(tokens, main_last=True)  # no layer reads the other tokens of the last one
+        # No layer reads the other tokens of the last one.
+        queries, values = self.weights(tokens, series, main_last=True)
         *earlier, last = self.layer_outputs(queries, self.split_heads(tokens), values)
         attended = self.output_map(sum(map(main_tokens, earlier), start=last))
         return main_tokens(tokens) + attended.transpose(-2, -3).flatten(-2)
@@ -124,6 +125,8 @@ class DynamicWeights(nn.Module):
     Parameters
     ----------
     tokens : Tensor
+    series : slice, default all
+        Not used: the tokens themselves are of the targets asked for.
     main_last : bool, default False
         If True, the last layer asks for its main tokens alone.
 
@@ -146,7 +149,9 @@ class DynamicWeights(nn.Module):
         self.projection = Linear(d_model, 2 * n_layers * d_model)
         self.scale = nn.Parameter(torch.ones(2 * n_layers, *self.heads))  # all queries, then all values
 
-    def forward(self, tokens: Tensor, main_last: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self, tokens: Tensor, series: slice = slice(None), main_last: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
         normalised = (
             self._features_first(tokens, main_last)
             if tokens_side_by_side(tokens[..., : self.heads[1]])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
@@ -32,6 +36,10 @@ class SegmentConfig:
         Points per segment. None: the horizon. Shorter segments roll forward to the horizon.
     univariate : bool, default False
         If True no series sees another one.
+    series_at_once : int or None, default None
+        Series that run through the layers at a time. Training keeps nothing of them and computes each part again in
+        the backward pass (activation checkpointing): wide data take a fraction of the memory, and a step one more
+        forward pass, which `compile` leaves as it is. None: all series.
     """
 
     d_model: int | None = None
@@ -40,6 +48,7 @@ class SegmentConfig:
     dropout: float = 0.1
     segment_length: int | None = None
     univariate: bool = False
+    series_at_once: int | None = None
 
 
 class SegmentNetwork(ForecastNetwork):
@@ -73,8 +82,9 @@ class SegmentNetwork(ForecastNetwork):
         d_model = config.d_model if config.d_model is not None else 32 * max(1, int(n_series**0.5))
         segment_length = config.segment_length if config.segment_length is not None else horizon
         for name, value in {"d_model": d_model, "n_layers": config.n_layers, "n_heads": config.n_heads,
-                            "segment_length": segment_length}.items():  # fmt: skip
-            if value < 1:
+                            "segment_length": segment_length,
+                            "series_at_once": config.series_at_once}.items():  # fmt: skip
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if context_length < 2:
             raise ValueError(
@@ -86,7 +96,7 @@ class SegmentNetwork(ForecastNetwork):
             raise ValueError(f"dropout must be in [0, 1), got {config.dropout}")
         self.d_model, self.d_head = d_model, d_model // config.n_heads
         self.n_layers, self.n_heads = config.n_layers, config.n_heads
-        self.segment_length = segment_length
+        self.segment_length, self.series_at_once = segment_length, config.series_at_once
         self.n_segments = -(-context_length // segment_length)
         self.n_tokens = 2 * self.n_segments
 
@@ -114,12 +124,12 @@ class SegmentNetwork(ForecastNetwork):
         """Add the embeddings of position, series and token type: (batch, n_targets, n_tokens, d_model)."""
         raise NotImplementedError(f"{type(self).__name__} must define add_positions")
 
-    def backbone(self, tokens: Tensor) -> Tensor:
-        """Mix the tokens causally and keep the main ones, which forecast.
+    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+        """Mix the tokens of each series causally and keep the main ones, which forecast.
 
         Shape
         -----
-        tokens : (batch, n_targets, n_tokens, d_model)
+        tokens : (batch, n_targets, n_tokens, d_model), or those of the targets in `series` alone
         output : (batch, n_targets, n_segments, d_model)
         """
         raise NotImplementedError(f"{type(self).__name__} must define backbone")
@@ -140,7 +150,26 @@ class SegmentNetwork(ForecastNetwork):
         segments : (batch, n_series, n_segments, segment_length)
         output : (batch, n_targets, n_segments, segment_length, n_outputs)
         """
-        return self.decode(self.backbone(self.embed(segments)))
+        tokens = self.embed(segments)
+        if self.series_at_once is None:
+            return self._decoded(tokens)
+        return self._computed_again(tokens) if self.training else self._in_parts(self._decoded, tokens)
+
+    # The compiler cannot trace what is computed twice with the same random numbers.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _computed_again(self, tokens: Tensor) -> Tensor:
+        return self._in_parts(partial(checkpoint, self._decoded, use_reentrant=False), tokens)
+
+    def _in_parts(self, decoded: Callable[[Tensor, slice], Tensor], tokens: Tensor) -> Tensor:
+        assert self.series_at_once is not None
+        following, start = [], 0
+        for part in tokens.split(self.series_at_once, dim=1):
+            following.append(decoded(part, slice(start, start + part.shape[1])))
+            start += part.shape[1]
+        return torch.cat(following, dim=1)
+
+    def _decoded(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+        return self.decode(self.backbone(tokens, series))
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         forecast, _, _ = self._every_segment(past)

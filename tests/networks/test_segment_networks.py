@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig, FixedWeights
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.networks.samovar import DynamicWeights, SAMoVAR, SAMoVARConfig
+from samovar_forecast.training.devices import compiled as compile_for
 
 NETWORKS = [(SAMoVAR, SAMoVARConfig), (LinTrans, LinTransConfig), (FixedVAR, FixedVARConfig)]
 every_network = pytest.mark.parametrize(("network_class", "config_class"), NETWORKS, ids=lambda x: x.__name__)
@@ -107,11 +108,83 @@ def test_every_parameter_learns(network_class, config_class):
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [({"n_heads": 3}, "n_heads must divide d_model"), ({"dropout": 1.0}, "dropout"), ({"n_layers": 0}, "n_layers"),
-     ({"segment_length": 0}, "segment_length"), ({"d_model": -8}, "d_model")],
+     ({"segment_length": 0}, "segment_length"), ({"d_model": -8}, "d_model"),
+     ({"series_at_once": 0}, "series_at_once")],
 )  # fmt: skip
 def test_bad_hyperparameters_are_named(network_class, config_class, wrong, named):
     with pytest.raises(ValueError, match=named):
         build(network_class, config_class, **wrong)
+
+
+@every_network
+@pytest.mark.parametrize(("series_at_once", "compiled"), [(1, False), (2, False), (9, False), (2, True)])
+def test_parts_that_are_computed_again_have_the_same_values_and_gradients(
+    network_class, config_class, series_at_once, compiled
+):
+    torch._dynamo.reset()
+    plain = build(network_class, config_class, n_series=6, n_targets=5, segment_length=3)
+    again = build(network_class, config_class, 6, 5, segment_length=3, series_at_once=series_at_once)
+    (expected, wanted), (result, found) = (
+        forecast_and_gradients(network, window(6), compiled and network is again) for network in (plain, again)
+    )
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(again.eval()(window(6)), plain.eval()(window(6)))
+
+
+@every_network
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_computed_again_drops_the_same(network_class, config_class, compiled):
+    torch._dynamo.reset()
+    at_once = build(network_class, config_class, dropout=0.5, segment_length=3)
+    again = build(network_class, config_class, dropout=0.5, segment_length=3, series_at_once=3)
+    (expected, wanted), (result, found) = (
+        forecast_and_gradients(network, window(), compiled and network is again) for network in (at_once, again)
+    )
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(found, wanted)
+
+
+@every_network
+def test_dropout_of_several_parts_has_the_gradient_of_its_forecast(network_class, config_class):
+    network = build(network_class, config_class, dropout=0.5, series_at_once=1).train()
+    past = window().requires_grad_()
+
+    def forecast(values):
+        torch.manual_seed(5)
+        return network.training_forecast(values).forecast.square().sum()
+
+    (gradient,) = torch.autograd.grad(forecast(past), past)
+    direction, step = torch.randn_like(past), 1e-6
+    difference = (forecast(past + step * direction) - forecast(past - step * direction)) / (2 * step)
+    torch.testing.assert_close((gradient * direction).sum(), difference, rtol=1e-5, atol=1e-5)
+
+
+@every_network
+def test_parts_that_are_computed_again_are_not_kept(network_class, config_class):
+    def bytes_kept(**chosen):
+        network = build(network_class, config_class, 32, 32, context_length=64, **chosen).train()
+        kept = {parameter.untyped_storage().data_ptr(): 0 for parameter in network.parameters()}
+
+        def weigh(tensor):
+            kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            result = network.training_forecast(window(32, length=64))
+        del result
+        return sum(kept.values())
+
+    assert bytes_kept(series_at_once=2) < 0.35 * bytes_kept()
+
+
+def forecast_and_gradients(network, past, compiled):
+    forecast = network.train().training_forecast
+    torch.manual_seed(3)
+    result = (compile_for(forecast, past.device) if compiled else forecast)(past)
+    loss = result.forecast.square().sum() + result.own_forecast.square().sum()
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return (result.forecast, result.own_forecast), torch.autograd.grad(loss, parameters)
 
 
 def test_samovar_equals_its_formula():
