@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -21,62 +18,13 @@ import pandas as pd
 import torch
 from steps import bare_step, windows_of
 from torch import nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer
 
 import samovar_forecast
 from samovar_forecast.training.windows import WindowBatches
 
 CONTEXT_LENGTH, HORIZON, BATCH_SIZE, N_SERIES = 512, 96, 32, 7
 _QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-
-
-@dataclass
-class Steps:
-    """The optimizer steps of a fit: when each ended and when the fit went on by a clock, and the optimizer."""
-
-    clock: Callable[[], float]
-    ends: list[float] = field(default_factory=list)
-    resumed: list[float] = field(default_factory=list)
-    optimizer: Optimizer | None = None
-
-    @property
-    def of_fit(self) -> list[float]:
-        """Seconds of all steps but the first, which has preparations in front of it."""
-        return [end - start for start, end in zip(self.resumed, self.ends[1:], strict=False)]
-
-    @property
-    def pauses(self) -> list[float]:
-        """Seconds between a step and the next one in which the fit waited."""
-        return [start - end for start, end in zip(self.resumed, self.ends, strict=True)][:-1]
-
-
-@contextmanager
-def optimizer_steps(
-    clock: Callable[[], float] = time.perf_counter, between: Callable[[], object] = lambda: None
-) -> Iterator[Steps]:
-    """Note every step of any optimizer of torch: the same clock for all libraries.
-
-    `between` is called after each of them, and its own steps are not noted.
-    """
-    steps = Steps(clock)
-    waiting = False
-
-    def note(optimizer: Optimizer, *_: Any) -> None:
-        nonlocal waiting
-        if waiting:
-            return
-        steps.ends.append(clock())
-        steps.optimizer = optimizer
-        waiting = True
-        between()
-        waiting = False
-        steps.resumed.append(clock())
-
-    handle = register_optimizer_step_post_hook(note)
-    try:
-        yield steps
-    finally:
-        handle.remove()
 
 
 class Candidate:

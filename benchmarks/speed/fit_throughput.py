@@ -13,8 +13,9 @@ import statistics
 import time
 from typing import Any
 
-from candidates import BATCH_SIZE, CONTEXT_LENGTH, HORIZON, LIBRARIES, N_SERIES, installed, optimizer_steps, quiet
+from candidates import BATCH_SIZE, CONTEXT_LENGTH, HORIZON, LIBRARIES, N_SERIES, installed, quiet
 from measuring import Case, Times, milliseconds, ratio, rounded, run_part, seconds_of
+from optimizer_steps import optimizer_steps
 from steps import synthetic_series
 
 N_STEPS, TURNS = 25, 5

@@ -11,8 +11,9 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from candidates import optimizer_steps, quiet
+from candidates import quiet
 from measuring import Case, held_bytes, peak_bytes, rounded, run_part, seconds_of
+from optimizer_steps import optimizer_steps
 from steps import synthetic_series
 
 from samovar_forecast import SAMoVARForecaster
