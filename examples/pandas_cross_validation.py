@@ -6,7 +6,7 @@ Each fold trains on the rows in front of its test rows and is scored on the fore
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.datasets import load_demo
+from samovar_forecast.files.datasets import load_demo
 
 y = load_demo()  # monthly carbon dioxide and sea temperature, 526 rows
 forecaster = SAMoVARForecaster(

@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from samovar_forecast.data.panel import PandasPanel
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.networks.covariate_network import CovariateNetwork
 from samovar_forecast.networks.network import Covariates
 from samovar_forecast.networks.samovar import SAMoVAR
 from samovar_forecast.networks.var_weights import read_weights, segment_influence
-from samovar_forecast.panel import PandasPanel
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,23 +12,23 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from samovar_forecast.calendar_features import choose_calendar
-from samovar_forecast.fine_tuning import only_training, take_weights
-from samovar_forecast.fitted_series import FittedSeries
-from samovar_forecast.frames import (
+from samovar_forecast.data.calendar_features import choose_calendar
+from samovar_forecast.data.fitted_series import FittedSeries
+from samovar_forecast.data.frames import (
     check_above_minus_one,
     check_observed,
     order_columns,
     read_static,
     select_rows,
 )
-from samovar_forecast.intervals import calibrate
-from samovar_forecast.panel import PandasPanel, Panel, read_panel
-from samovar_forecast.scaling import Scaler
-from samovar_forecast.stored_series import StoredSeries
-from samovar_forecast.stored_training import read_stored
+from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
+from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.stored_series import StoredSeries
+from samovar_forecast.forecasting.intervals import calibrate
+from samovar_forecast.forecasting.stored_training import read_stored
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.fine_tuning import only_training, take_weights
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.split import Block, choose_context_length, split_windows, training_rows
 from samovar_forecast.updating import Updating
@@ -161,7 +161,7 @@ class Forecaster(Updating, BaseEstimator):
         NotFittedError
             If called before `fit`.
         """
-        from samovar_forecast.persistence import save
+        from samovar_forecast.files.persistence import save
 
         check_is_fitted(self)
         save(self, path)
@@ -175,7 +175,7 @@ class Forecaster(Updating, BaseEstimator):
         ModelFileError
             If the file is not a model, is damaged, or holds another class.
         """
-        from samovar_forecast.persistence import load
+        from samovar_forecast.files.persistence import load
 
         return load(cls, path)
 

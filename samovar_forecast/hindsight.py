@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from samovar_forecast.panel import PandasPanel, read_panel
+from samovar_forecast.data.panel import PandasPanel, read_panel
+from samovar_forecast.data.scaling import scale_frame
+from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.predictor import Predictor
-from samovar_forecast.scaling import scale_frame
-from samovar_forecast.time_axis import continue_index
 
 
 class Hindsight(Predictor):
@@ -122,8 +122,8 @@ class Hindsight(Predictor):
         ValueError
             If `y` holds no such cutoff, `start` has no full context in front of it, or `refit_every` meets a panel.
         """
-        from samovar_forecast.backtesting import backtest
-        from samovar_forecast.refitting import backtest_refitting
+        from samovar_forecast.forecasting.backtesting import backtest
+        from samovar_forecast.forecasting.refitting import backtest_refitting
 
         if refit_every is not None:
             if static is not None:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from samovar_forecast.fitted_data import FittedData
-from samovar_forecast.fitted_series import Contexts
-from samovar_forecast.intervals import activity, interpolate_levels, widen_beyond_horizon
+from samovar_forecast.data.fitted_data import FittedData
+from samovar_forecast.data.fitted_series import Contexts
+from samovar_forecast.data.panel import PandasPanel
+from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.time_axis import continue_index
+from samovar_forecast.forecasting.intervals import activity, interpolate_levels, widen_beyond_horizon
+from samovar_forecast.forecasting.rolling import forecast_cutoffs
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.panel import PandasPanel
-from samovar_forecast.rolling import forecast_cutoffs
-from samovar_forecast.scaling import Scaler
-from samovar_forecast.time_axis import continue_index
 
 
 class RowContexts(NamedTuple):

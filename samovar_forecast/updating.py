@@ -14,16 +14,16 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from samovar_forecast.fine_tuning import only_training
-from samovar_forecast.fitted_series import FittedSeries
-from samovar_forecast.frames import check_observed, read_frame
+from samovar_forecast.data.fitted_series import FittedSeries
+from samovar_forecast.data.frames import check_observed, read_frame
+from samovar_forecast.data.panel import PandasPanel
+from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.hindsight import Hindsight
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.panel import PandasPanel
-from samovar_forecast.time_axis import continue_index
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.fine_tuning import only_training
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.random_state import seeded
 from samovar_forecast.training.split import Block, split_windows

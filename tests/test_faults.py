@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.faults.__main__ import PAGE, verdicts
-from benchmarks.faults.hosts import HOSTS, OURS
-from benchmarks.faults.page import read_page
+from studies.faults.__main__ import PAGE, verdicts
+from studies.faults.hosts import HOSTS, OURS
+from studies.faults.page import read_page
 
 FILES = "Model files and disks"
 GOOD = ("right result", "clear error")

@@ -29,7 +29,7 @@ from samovar_darts.network_module import NetworkModule
 from samovar_darts.schedule import Schedule
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
-from samovar_forecast.calendar_features import choose_calendar
+from samovar_forecast.data.calendar_features import choose_calendar
 from samovar_forecast.hyperparameters import check_types, plain_numbers
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig

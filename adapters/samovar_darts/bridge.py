@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from samovar_darts.base import DartsModel
 from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
+from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.forecaster import Forecaster
-from samovar_forecast.scaling import Scaler
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.calendar_features import calendar_features
+from samovar_forecast.data.calendar_features import calendar_features
 
 
 @dataclass(frozen=True)

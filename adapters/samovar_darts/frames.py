@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from darts import TimeSeries
 
-from samovar_forecast.frames import read_frame
+from samovar_forecast.data.frames import read_frame
 
 
 def series_from_frame(frame: pd.Series | pd.DataFrame, name: str = "y") -> TimeSeries:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from samovar_forecast.atomic_files import replace_file
-from samovar_forecast.persistence import ModelFileError
+from samovar_forecast.files.atomic_files import replace_file
+from samovar_forecast.files.persistence import ModelFileError
 
 
 def names_of(path: Path) -> tuple[str, str]:

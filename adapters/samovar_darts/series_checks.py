@@ -11,7 +11,7 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 
 from samovar_darts.series_scaler import SeriesScaler
-from samovar_forecast.scaling import LARGEST_SCALED, check_moves
+from samovar_forecast.data.scaling import LARGEST_SCALED, check_moves
 
 
 class SeriesChecks:

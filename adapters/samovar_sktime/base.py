@@ -15,10 +15,10 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from sktime.forecasting.base._base import _format_moving_cutoff_predictions
 from sktime.split.base import BaseSplitter
 
+from samovar_forecast.data.panel import Panel, read_panel
+from samovar_forecast.data.time_axis import plain_index
 from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
-from samovar_forecast.panel import Panel, read_panel
-from samovar_forecast.time_axis import plain_index
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_sktime.forecasts import forecast_asked, forecast_windows

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sktime.split.base import BaseSplitter
 
+from samovar_forecast.data.panel import Panel
+from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.forecaster import Forecaster
-from samovar_forecast.panel import Panel
-from samovar_forecast.time_axis import continue_index
 from samovar_sktime.moving_cutoffs import window_ends
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.rows_asked import RowsAsked

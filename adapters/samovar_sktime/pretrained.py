@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from dataclasses import fields
 from typing import Any
 
-from samovar_forecast.fitted_series import FittedSeries
+from samovar_forecast.data.fitted_series import FittedSeries
+from samovar_forecast.data.frames import check_above_minus_one
+from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.forecaster import Forecaster
-from samovar_forecast.frames import check_above_minus_one
-from samovar_forecast.panel import Layout, Panel, read_panel
 from samovar_forecast.training.config import TrainingConfig
 
 # Beside the hyperparameters of the network itself these decide what goes into it and what comes out.

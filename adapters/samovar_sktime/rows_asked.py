@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sktime.forecasting.base import ForecastingHorizon
 
-from samovar_forecast.time_axis import Frequency, continue_index
+from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_sktime.observed_rows import ObservedRows
 
 

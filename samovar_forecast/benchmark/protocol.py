@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast import datasets
-from samovar_forecast.frames import read_frame
-from samovar_forecast.scaling import Scaler
-from samovar_forecast.tables import read_table
+from samovar_forecast.data.frames import read_frame
+from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.files import datasets
+from samovar_forecast.files.tables import read_table
 
 Forecast = Callable[[pd.DataFrame], NDArray[Any]]
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samovar_forecast import datasets
-from samovar_forecast.atomic_files import replace_file
 from samovar_forecast.benchmark.figures import draw_errors, draw_time
 from samovar_forecast.benchmark.published import AVERAGE, QUOTED, published_results
 from samovar_forecast.benchmark.store import DONE
 from samovar_forecast.benchmark.summary import Result, ranks, summarise
+from samovar_forecast.files import datasets
+from samovar_forecast.files.atomic_files import replace_file
 
 LARGE_DIFFERENCE = 3  # percent
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samovar_forecast.atomic_files import replace_file
+from samovar_forecast.files.atomic_files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -120,7 +120,7 @@ def predict(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Forecast the steps that follow a file, or the training data."""
-    from samovar_forecast.tables import check_ending
+    from samovar_forecast.files.tables import check_ending
 
     if quantiles is not None and coverage is not None:
         raise ValueError("give --quantiles or --coverage, not both")
@@ -166,7 +166,7 @@ def backtest(
     **settings: Any,
 ) -> None:
     """Measure the forecasts of the newest rows against the seasonal naive forecast."""
-    from samovar_forecast.accuracy import evaluate
+    from samovar_forecast.evaluation.accuracy import evaluate
 
     if plot is not None:
         check_output(plot)
@@ -218,9 +218,9 @@ def demo(
     import pandas as pd
     import torch
 
-    from samovar_forecast import datasets
-    from samovar_forecast.accuracy import evaluate
-    from samovar_forecast.seasonal_naive import NAIVE
+    from samovar_forecast.evaluation.accuracy import evaluate
+    from samovar_forecast.evaluation.seasonal_naive import NAIVE
+    from samovar_forecast.files import datasets
 
     # Of a small grid, these gave the lowest error on the validation rows of the built-in data.
     settings: dict[str, Any] = {"learning_rate": 3e-3, "max_steps": 300, "random_state": 0, "device": device}

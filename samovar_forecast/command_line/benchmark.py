@@ -115,7 +115,7 @@ def run(
     from samovar_forecast.benchmark.plan import FORECASTERS, plan
     from samovar_forecast.benchmark.scheduling import run_all
     from samovar_forecast.benchmark.store import Store
-    from samovar_forecast.datasets import names
+    from samovar_forecast.files.datasets import names
 
     store = Store(out)
     runs = plan(

@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from samovar_forecast.data.panel import Panel
     from samovar_forecast.forecaster import Forecaster
-    from samovar_forecast.panel import Panel
 
 # pandas and torch are imported where they are needed: --help and a wrong option answer at once.
 
@@ -23,8 +23,8 @@ def read_series(path: Path, encoding: str, names: Sequence[str] = (), forecaster
 
     Names are text, but for those that a fitted forecaster knows as something else, such as a number.
     """
-    from samovar_forecast.panel import read_panel
-    from samovar_forecast.tables import read_table
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.files.tables import read_table
 
     table = read_table(path, encoding, names)
     if names:
@@ -57,7 +57,7 @@ def read_static(
     path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> pd.DataFrame | None:
     """The covariates of a file that are constant in time: a row for each series, first its names."""
-    from samovar_forecast.tables import read_names_table
+    from samovar_forecast.files.tables import read_names_table
 
     if path is None:
         return None
@@ -93,7 +93,7 @@ def write_forecast(forecast: Any, path: Path | None) -> None:
     """Write a forecast of one series or of many as a table, or print it as CSV."""
     import pandas as pd
 
-    from samovar_forecast.tables import write_table
+    from samovar_forecast.files.tables import write_table
 
     if isinstance(forecast, Mapping):
         forecast = pd.concat(forecast)

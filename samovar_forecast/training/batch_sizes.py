@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.windows import Windows
 
 MOST_BYTES = 2**27  # larger steps wait for memory: the C library hands such tensors back and asks for them anew
 

@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from samovar_forecast.atomic_files import remove_left_over, replace_file
+from samovar_forecast.files.atomic_files import remove_left_over, replace_file
 from samovar_forecast.training.random_state import random_states, set_random_states
 
 FILE_NAME = "training.ckpt"

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from sklearn.exceptions import ConvergenceWarning
 
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.batch_sizes import count_parts
 from samovar_forecast.training.best_weights import BestWeights
@@ -27,7 +28,6 @@ from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.stopping import StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.summary import TrainingSummary
-from samovar_forecast.training.windows import Windows
 
 
 class TrainingDivergedError(ValueError):

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.windows import Windows
 
 # Of no effect on the weights.
 _ASIDE = {"verbose", "logger", "log_dir", "checkpoint_dir", "device"}

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from samovar_forecast.data.windows import Part, WindowBatches, Windows
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.batch_sizes import forecast_batch_size
@@ -18,7 +19,6 @@ from samovar_forecast.training.losses import LOSSES, ascending, pinball_loss, su
 from samovar_forecast.training.metrics import MeanOverObserved
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.sharpness import SharpnessAware
-from samovar_forecast.training.windows import Part, WindowBatches, Windows
 
 
 class ForecastingModule(pl.LightningModule):

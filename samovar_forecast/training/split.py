@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.windows import Windows
 
 LONGEST_CONTEXT = 4096
 

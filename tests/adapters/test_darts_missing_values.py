@@ -14,10 +14,10 @@ from darts.utils.losses import MAELoss, MapeLoss, SmapeLoss
 
 from samovar_darts.models import ALL_MODELS, AutoformerModel, SAMoVARModel
 from samovar_darts.observed_targets import ObservedTargets, hide_missing, is_observed, judge
+from samovar_forecast.data.windows import Part, Windows
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, mean_over_observed
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Part, Windows
 from tests.adapters.test_darts_training import FROZEN, logged, make, windows_of
 
 UNIVARIATE = [

@@ -9,7 +9,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 from samovar_darts.models import ALL_MODELS, SAMoVARModel
 from samovar_darts.series_scaler import SeriesScaler
-from samovar_forecast.scaling import Scaler
+from samovar_forecast.data.scaling import Scaler
 from tests.adapters.test_darts_training import FROZEN, logged, make, waves, windows_of
 
 QUANTILES = [0.1, 0.25, 0.5, 0.75, 0.9]

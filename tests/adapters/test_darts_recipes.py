@@ -9,7 +9,7 @@ from darts import TimeSeries
 from samovar_darts import AutoformerModel, SAMformerModel, SAMoVARModel
 from samovar_darts.calendar_encoder import CalendarEncoder
 from samovar_forecast import AutoformerForecaster
-from samovar_forecast.calendar_features import calendar_features
+from samovar_forecast.data.calendar_features import calendar_features
 from tests.adapters.test_darts_training import QUIET, logged, waves, windows_of
 from tests.conftest import waves as frame_of_waves
 from tests.training.test_sharpness import by_hand

@@ -11,11 +11,11 @@ from darts.utils.likelihood_models.torch import GaussianLikelihood, PoissonLikel
 from darts.utils.torch import MonteCarloDropout
 
 from samovar_darts.models import ALL_MODELS, SAMoVARModel
+from samovar_forecast.data.windows import Part, Windows
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.networks.segment_network import SegmentNetwork
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Part, Windows
 from tests.conftest import suited
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.network import Covariates
 
-GOLDEN = Path(os.environ.get("SAMOVAR_GOLDEN_DIR", Path(__file__).parents[3] / "shared" / "golden"))
+GOLDEN = Path(os.environ.get("SAMOVAR_GOLDEN_DIR", Path(__file__).parents[1] / "data" / "golden"))
 CHOSEN = ("d_model", "n_heads", "n_encoder_layers", "n_decoder_layers", "d_ff", "moving_average", "label_length",
           "factor", "dropout")  # fmt: skip
 MAPS = {"queries": "query", "keys": "key", "values": "value", "output_projection": "out"}
@@ -51,7 +51,6 @@ def under_our_names(network, arrays):
     return {name: array[..., 0] if "feed_forward" in name else array for name, array in ours.items()}
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden vectors in {GOLDEN}; set SAMOVAR_GOLDEN_DIR")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["autoformer"])
 def test_equals_the_published_network(name, dtype):

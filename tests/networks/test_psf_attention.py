@@ -181,7 +181,7 @@ def test_bad_hyperparameters_are_named(wrong, named):
 def test_the_reference_tasks_are_learned(task, tmp_path):
     """From the newest token alone, so that the factors must bring the answer there; guessing is right in 1/6 or 1/4."""
     output = tmp_path / "result.json"
-    script = ROOT / "benchmarks" / "psf_tasks.py"
+    script = ROOT / "studies" / "psf_tasks.py"
     options = ["--n-tokens", "16", "--steps", "2500", "--every", "250", "--goal", "0.95", "--output", output]
     run = subprocess.run(
         [sys.executable, script, "--task", task, *options], capture_output=True, text=True, timeout=300

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from samovar_forecast.data.windows import WindowBatches, Windows
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
 from samovar_forecast.training import batch_sizes, engine
 from samovar_forecast.training.batch_sizes import count_parts
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import train
-from samovar_forecast.training.windows import WindowBatches, Windows
 from tests.training.test_engine import CPU, fresh_network, series, windows_of
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.data.windows import WindowBatches, Windows
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.averaged_weights import AveragedWeights
 from samovar_forecast.training.best_weights import BestWeights
@@ -15,7 +16,6 @@ from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.schedules import multiplier
 from samovar_forecast.training.split import Block, split_windows
-from samovar_forecast.training.windows import WindowBatches, Windows
 from tests.conftest import waves
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_pinball_loss
 
+from samovar_forecast.data.windows import Part, Windows
 from samovar_forecast.networks.network import ForecastNetwork, TrainingForecast
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import train
@@ -20,7 +21,6 @@ from samovar_forecast.training.losses import (
 )
 from samovar_forecast.training.metrics import MeanOverObserved
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.windows import Part, Windows
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 

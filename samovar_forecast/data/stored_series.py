@@ -1,0 +1,203 @@
+"""Series in a folder, larger than memory: their rows are mapped, not read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as parquet
+from numpy.lib import format as npy
+
+from samovar_forecast.data.frames import align_columns, read_frame
+from samovar_forecast.data.time_axis import Frequency, frequency_of
+
+_VALUES, _INDEX, _NAMES = "values.npy", "index.parquet", "names.json"
+
+
+class StoredSeries:
+    """A table of series on disk, for `Forecaster.fit`: one file of numbers, one of the index, one of the names.
+
+    The numbers are a plain ``.npy`` file of float32 where every column that came in was that or smaller, else of
+    float64. `write` and `from_parquet` make such a folder piece by piece, so that no more than one piece is ever in
+    memory; opening it maps the file.
+
+    Parameters
+    ----------
+    folder : path
+        What `write` wrote.
+
+    Attributes
+    ----------
+    values : ndarray
+        The numbers, mapped into memory; NaN where not observed.
+    columns : list of str
+    index : Index
+
+    Shape
+    -----
+    values : (n_rows, n_columns)
+
+    Raises
+    ------
+    ValueError
+        If the folder lacks a file, or its files do not fit together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "series"
+    >>> hours = pd.date_range("2024-01-01", periods=6, freq="h")
+    >>> whole = pd.DataFrame({"a": range(6), "b": range(6)}, hours)
+    >>> stored = StoredSeries.write(folder, (whole.iloc[rows : rows + 2] for rows in range(0, 6, 2)))
+    >>> len(stored), stored.rows(slice(4, 6))["b"].tolist()
+    (6, [4.0, 5.0])
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        missing = [name for name in (_VALUES, _INDEX, _NAMES) if not (self.folder / name).is_file()]
+        if missing:
+            raise ValueError(f"{folder} lacks {missing}; StoredSeries.write makes such a folder")
+        self.values = np.load(self.folder / _VALUES, mmap_mode="r")
+        names = json.loads((self.folder / _NAMES).read_text())
+        self.columns: list[str] = names["columns"]
+        self.index = pd.Index(pd.read_parquet(self.folder / _INDEX)["label"]).rename(names["index"])
+        if self.values.shape != (len(self.index), len(self.columns)):
+            raise ValueError(
+                f"{folder} does not fit together: numbers of the shape {self.values.shape}, {len(self.index)} labels "
+                f"and {len(self.columns)} columns"
+            )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def write(cls, folder: str | os.PathLike[str], pieces: Iterable[pd.DataFrame]) -> StoredSeries:
+        """Write frames that follow one another in time to a new folder, which appears complete or not at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a piece is no numeric frame, its columns are not those of the first one, or it does not follow the piece
+            before it; the message names the piece, the column or the row.
+        OSError
+            If the folder is there already, or cannot be written.
+        """
+        target = Path(folder)
+        if target.exists():
+            raise FileExistsError(f"{folder} is there already; remove it or choose another folder")
+        temporary = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.tmp")
+        temporary.mkdir(parents=True)
+        try:
+            columns, index = _write_pieces(temporary / _VALUES, pieces)
+            (temporary / _NAMES).write_text(json.dumps({"columns": columns, "index": index.name}))
+            index.to_frame(index=False, name="label").to_parquet(temporary / _INDEX)
+            os.replace(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
+        return cls(target)
+
+    @classmethod
+    def from_parquet(
+        cls, source: str | os.PathLike[str], folder: str | os.PathLike[str], time: str, rows: int = 65_536
+    ) -> StoredSeries:
+        """Write a Parquet file, or a folder of them in the order of their names, to a new folder.
+
+        Parameters
+        ----------
+        source : path
+        folder : path
+            Where to write.
+        time : str
+            The column that becomes the index.
+        rows : int, default 65536
+            Rows in memory at a time.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As `write`; and if there is no column `time`.
+        """
+        table = parquet.dataset(source, format="parquet")
+        if time not in table.schema.names:
+            raise ValueError(f"{source} has no column {time!r}; it has {table.schema.names}")
+        batches = table.to_batches(batch_size=rows, fragment_readahead=1, batch_readahead=1)
+        return cls.write(folder, (batch.to_pandas().set_index(time) for batch in batches if batch.num_rows))
+
+    def frequency(self) -> Frequency:
+        """The step of the index."""
+        return frequency_of(self.index, str(self.folder))
+
+    def rows(self, rows: slice, columns: list[Hashable] | None = None) -> pd.DataFrame:
+        """Some of the rows, in memory, as float64."""
+        frame = pd.DataFrame(self.values[rows].astype(np.float64), index=self.index[rows], columns=self.columns)
+        return frame if columns is None else frame[columns]
+
+    def pieces(self, stop: int, columns: list[Hashable], n_values: int = 2**20) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """The rows in front of `stop`, so many numbers at a time."""
+        size = max(1, n_values // len(self.columns))
+        for first in range(0, stop, size):
+            rows = slice(first, min(first + size, stop))
+            yield rows, self.rows(rows, columns)
+
+
+def _write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> tuple[list[str], pd.Index]:
+    columns: list[Any] = []
+    indices: list[pd.Index] = []
+    dtype: np.dtype = np.dtype(np.float32)
+    with open(path, "w+b") as file:
+        for number, piece in enumerate(pieces):
+            name = f"piece {number}"
+            frame = read_frame(piece, name, missing=True)
+            if not indices:
+                columns = list(frame.columns)
+                names = [*columns, *[frame.index.name] * (frame.index.name is not None)]
+                if not all(isinstance(name, str) for name in names):
+                    raise TypeError(f"the names of stored columns and of the index must be strings, got {names}")
+                dtype = np.dtype(np.float32 if all(map(_is_narrow, piece.dtypes)) else np.float64)
+                _write_shape(file, dtype, (0, len(columns)))
+            for column, kind in piece.dtypes.items():
+                if dtype == np.float32 and not _is_narrow(kind):
+                    raise TypeError(
+                        f"{name} column {column!r} has dtype {kind}, and what the first piece stores is float32: give "
+                        "float64 from the first piece on, or float32 in every one"
+                    )
+            file.write(align_columns(frame, columns, name).to_numpy(dtype=dtype).tobytes())
+            indices.append(frame.index)
+            if len(indices) > 1:
+                _check_follows(indices[-2], indices[-1], name)
+        if not indices:
+            raise ValueError("there are no pieces to write")
+        index = indices[0].append(indices[1:])
+        frequency_of(index, "the pieces together")
+        file.seek(0)
+        _write_shape(file, dtype, (len(index), len(columns)))
+        file.flush()
+        os.fsync(file.fileno())
+    return columns, index
+
+
+def _is_narrow(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and bool(np.can_cast(dtype, np.float32))
+
+
+def _write_shape(file: Any, dtype: np.dtype, shape: tuple[int, int]) -> None:
+    # The header of a .npy file leaves room for any number of rows, so it can be written before they are counted.
+    npy.write_array_header_1_0(file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+
+
+def _check_follows(before: pd.Index, index: pd.Index, name: str) -> None:
+    if type(before) is not type(index) and not (before.dtype.kind == index.dtype.kind == "i"):
+        raise TypeError(
+            f"{name} has an index of type {type(index).__name__}, the one before it {type(before).__name__}"
+        )
+    if index[0] <= before[-1]:
+        raise ValueError(f"{name} begins at {index[0]}, not behind {before[-1]}, where the piece before it ends")

@@ -1,0 +1,249 @@
+"""A fitted forecaster as a header of plain values and a set of tensors, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from samovar_forecast.data.fitted_series import FittedSeries
+from samovar_forecast.data.panel import Layout
+from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
+from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.config import check_training_config
+from samovar_forecast.training.summary import TrainingSummary
+
+if TYPE_CHECKING:
+    from samovar_forecast.forecaster import Forecaster
+
+    F = TypeVar("F", bound=Forecaster)
+
+_NETWORK = "network."
+_DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
+_CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
+_LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
+_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
+
+
+def describe(forecaster: Forecaster) -> dict[str, Any]:
+    """Everything about a fitted forecaster that is no array, as JSON takes it.
+
+    A `random_state` object is described as None.
+
+    Raises
+    ------
+    TypeError
+        If the name of a column or of a series is no string, number, bool, None or tuple of those.
+    """
+    calibration = forecaster.calibration_
+    return {
+        "hyperparameters": _hyperparameters(forecaster),
+        **{
+            name: [_encode(label) for label in getattr(forecaster, f"{name}_")]
+            for name in ("columns", "targets", "known", "static")
+        },
+        "calendar": forecaster.calendar_,
+        "context_length": forecaster.context_length_,
+        "layout": asdict(forecaster.layout_)
+        | {name: [_encode(label) for label in getattr(forecaster.layout_, name)] for name in ("names", "column_names")},
+        "series": [
+            {
+                "name": _encode(key),
+                "n_rows": len(series.history),
+                "index": describe_index(series.history.index, forecaster.frequency_)
+                | {"name": _encode(series.history.index.name)},
+            }
+            for key, series in forecaster.series_.items()
+        ],
+        "calibration": None
+        if calibration is None
+        else {"n_windows": calibration.n_windows, "held_out": calibration.held_out},
+        "training": asdict(forecaster.training_summary_),
+    }
+
+
+def tensors_of(forecaster: Forecaster) -> dict[str, Tensor]:
+    """The weights, and everything else that is an array."""
+    weights = forecaster.network_.state_dict()
+    tensors = {_NETWORK + name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    every = list(forecaster.series_.values())
+    arrays = {
+        "center": np.stack([series.scaler.center for series in every]),
+        "scale": np.stack([series.scaler.scale for series in every]),
+        "logarithmic": every[0].scaler.logarithmic,
+        "history": np.concatenate([series.history.to_numpy() for series in every]),
+        "index": np.concatenate([index_numbers(series.history.index) for series in every]),
+    }
+    if forecaster.known_:
+        arrays["known_center"], arrays["known_scale"] = forecaster.known_scaler_.center, forecaster.known_scaler_.scale
+        arrays["known_history"] = np.concatenate(
+            [series.known.to_numpy() for series in every if series.known is not None]
+        )
+    if forecaster.static_:
+        scaler = forecaster.static_scaler_
+        arrays["static_center"], arrays["static_scale"] = scaler.center, scaler.scale
+        arrays["static"] = np.stack([series.static for series in every if series.static is not None])
+    if forecaster.calibration_ is not None:
+        arrays["scores"], arrays["floor"] = forecaster.calibration_.scores, forecaster.calibration_.floor
+    return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
+
+
+def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) -> F:
+    """The forecaster of a header and its tensors; its network lies on the CPU.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, RuntimeError, AttributeError
+        If something is missing or does not fit together.
+    """
+    given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
+    forecaster = cls(**given)
+    check_training_config(forecaster)
+    for name in ("columns", "targets", "known", "static"):
+        setattr(forecaster, f"{name}_", [_decode(label) for label in header[name]])
+    forecaster.calendar_, forecaster.context_length_ = header["calendar"], header["context_length"]
+    if forecaster.context_length not in (None, forecaster.context_length_):
+        raise ValueError(f"it has the context lengths {forecaster.context_length} and {forecaster.context_length_}")
+    if not (1 <= forecaster.context_length_ <= _LONGEST_WINDOW and forecaster.horizon <= _LONGEST_WINDOW):
+        raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
+    forecaster.layout_ = _restore_layout(header["layout"])
+    forecaster.training_summary_ = TrainingSummary(**header["training"])
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
+    _check_shapes(forecaster, header, arrays)
+    if forecaster.known_:
+        forecaster.known_scaler_ = _affine(arrays["known_center"], arrays["known_scale"])
+    if forecaster.static_:
+        forecaster.static_scaler_ = _affine(arrays["static_center"], arrays["static_scale"])
+    forecaster.calibration_ = None
+    if header["calibration"] is not None:
+        forecaster.calibration_ = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
+    forecaster.series_ = {}
+    first = 0
+    for number, described in enumerate(header["series"]):
+        rows = slice(first, first + described["n_rows"])
+        first = rows.stop
+        index, forecaster.frequency_ = restore_index(arrays["index"][rows], described["index"])
+        index = index.rename(_decode(described["index"]["name"]))
+        forecaster.series_[_decode(described["name"])] = FittedSeries(
+            pd.DataFrame(arrays["history"][rows], index=index, columns=forecaster.columns_),
+            pd.DataFrame(arrays["known_history"][rows], index=index, columns=forecaster.known_)
+            if forecaster.known_
+            else None,
+            Scaler(arrays["center"][number], arrays["scale"][number], arrays["logarithmic"]),
+            arrays["static"][number] if forecaster.static_ else None,
+        )
+    weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
+    forecaster.network_ = _network(forecaster, weights)
+    return forecaster
+
+
+def _check_shapes(forecaster: Forecaster, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    n_rows = [described["n_rows"] for described in header["series"]]
+    if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
+        raise ValueError("its series do not have the rows that it holds")
+    n_series, rows = len(n_rows), sum(n_rows)
+    columns, known, static = len(forecaster.columns_), len(forecaster.known_), len(forecaster.static_)
+    shapes: dict[str, tuple[int, ...]] = {
+        "center": (n_series, columns), "scale": (n_series, columns), "logarithmic": (columns,),
+        "history": (rows, columns), "index": (rows,),
+    }  # fmt: skip
+    if known:
+        shapes |= {"known_center": (known,), "known_scale": (known,), "known_history": (rows, known)}
+    if static:
+        shapes |= {"static_center": (static,), "static_scale": (static,), "static": (n_series, static)}
+    if header["calibration"] is not None:
+        targets = len(forecaster.targets_)
+        shapes |= {"scores": (len(arrays["scores"]), forecaster.horizon, targets), "floor": (targets,)}
+    kinds = {"index": "i", "logarithmic": "b"}
+    wrong = [
+        name
+        for name, shape in shapes.items()
+        if arrays[name].shape != shape or arrays[name].dtype.kind != kinds.get(name, "f")
+    ]
+    if wrong:
+        raise ValueError(f"{wrong} are not of the size that its columns and series ask for")
+
+
+def _network(forecaster: Forecaster, weights: dict[str, Tensor]) -> ForecastNetwork:
+    """The network with its weights, built only where the hyperparameters ask for just these weights."""
+    # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
+    with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
+        sketch = forecaster._build_network().state_dict()
+    sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
+    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
+        raise ValueError("its weights are not those of the network that its hyperparameters describe")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"its weights {broken[:3]} are not finite")
+    with torch.random.fork_rng(devices=[]):
+        network = forecaster._build_network()
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+class _AtMost(TorchFunctionMode):
+    """Give up where more is done than a network of so many tensors needs, such as a billion layers."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls -= 1
+        if self.calls < 0:
+            raise ValueError("its hyperparameters describe a larger network than it holds")
+        return function(*args, **(kwargs or {}))
+
+
+def _affine(center: np.ndarray, scale: np.ndarray) -> Scaler:
+    return Scaler(center, scale, np.zeros(len(center), dtype=bool))
+
+
+def _hyperparameters(forecaster: Forecaster) -> dict[str, Any]:
+    values = {field.name: getattr(forecaster, field.name) for field in fields(forecaster)}
+    if isinstance(values["random_state"], np.random.RandomState):
+        values["random_state"] = None  # the state of a generator is no part of a trained model
+    if isinstance(values["targets"], (pd.Index, np.ndarray)):
+        values["targets"] = list(values["targets"])
+    return {name: _encode(value) for name, value in values.items() if name not in _OF_THE_MACHINE}
+
+
+def _encode(value: Any, depth: int = 0) -> Any:
+    """A name or a hyperparameter as JSON takes it, which knows no tuples."""
+    if depth > _DEEPEST:
+        raise TypeError(f"a name is a tuple nested more than {_DEEPEST} deep; rename it to a string to save the model")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(part, depth + 1) for part in value]}
+    if isinstance(value, list):
+        return [_encode(part, depth + 1) for part in value]
+    raise TypeError(f"the name {value!r} is a {type(value).__name__}; rename it to a string to save the model")
+
+
+def _decode(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:  # whatever the interpreter would take: its limit of recursion is for anyone to set
+        raise ValueError(f"it holds a name nested more than {_DEEPEST} deep")
+    if isinstance(value, dict):
+        return tuple(_decode(part, depth + 1) for part in value["tuple"])
+    return [_decode(part, depth + 1) for part in value] if isinstance(value, list) else value
+
+
+def _restore_layout(described: dict[str, Any]) -> Layout:
+    kind, is_series, is_named = described["kind"], described["is_series"], described.get("is_named", True)
+    names, column_names = (
+        tuple(_decode(label) for label in described.get(name, default))
+        for name, default in (("names", []), ("column_names", [None]))
+    )
+    if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
+        raise ValueError(f"it knows no series of the kind {kind!r}")
+    return Layout(kind, is_series, names, column_names, is_named)

@@ -1,0 +1,164 @@
+"""One model, one file: safetensors weights with a JSON header, no pickle, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from samovar_forecast.files.atomic_files import replace_file
+from samovar_forecast.files.fitted_state import describe, rebuild, tensors_of
+from samovar_forecast.files.older_formats import modernise
+from samovar_forecast.training.fingerprints import digest_of
+
+if TYPE_CHECKING:
+    from samovar_forecast.forecaster import Forecaster
+
+    F = TypeVar("F", bound=Forecaster)
+
+FORMAT_VERSION = 3
+LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
+_HEADER, _DIGEST = "samovar_forecast", "sha256"
+# What reading can meet in a file that somebody wrote by hand; anything else is a fault of this package.
+_WRONG_CONTENT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+                  ValueError)  # fmt: skip
+
+
+class ModelFileError(ValueError):
+    """The file is not a model of this package, is damaged, or holds another kind of model."""
+
+
+def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
+    """Write a fitted forecaster to one file; see `Forecaster.save` and `replace_file`.
+
+    A `random_state` object is stored as None; `logger`, `log_dir` and `checkpoint_dir` belong to the machine that
+    trained and are not stored.
+
+    Raises
+    ------
+    TypeError
+        If the class is not one of the package's, or the name of a column or a series is no string, number, bool,
+        None or tuple of those, or the time zone of the index has no name.
+    ValueError
+        If there are so many series that their names make the header longer than 64 MB, the step of the index has a
+        calendar of its own, or a hyperparameter that decides the windows was set to another value after `fit`.
+    OSError
+        If the file cannot be written; an older file of the same name survives.
+    """
+    if type(forecaster) is not _registry().get(type(forecaster).__name__):
+        raise TypeError(f"{type(forecaster).__name__} is not a forecaster of this package and cannot be saved")
+    _check_unchanged(forecaster)
+    tensors = tensors_of(forecaster)
+    versions = {name: version(name) for name in ("samovar-forecast", "torch", "pandas", "numpy", "safetensors")}
+    header = json.dumps(
+        {
+            "format": FORMAT_VERSION,
+            "class": type(forecaster).__name__,
+            "versions": versions | {"python": platform.python_version()},
+            **describe(forecaster),
+        }
+    )
+    if len(header) > LONGEST_HEADER // 2:  # the container escapes its quotation marks
+        raise ValueError(f"{len(forecaster.series_)} series are too many for the header of a model file")
+    # A tensor, because the order of several texts would change from file to file.
+    tensors[_DIGEST] = torch.tensor(list(bytes.fromhex(digest_of(tensors, header))), dtype=torch.uint8)
+    replace_file(path, to_bytes(tensors, {_HEADER: header}))
+
+
+def load(cls: type[F], path: str | os.PathLike[str]) -> F:
+    """Read a forecaster from a file; see `Forecaster.load`.
+
+    Nothing from the file is executed or imported; the network lands on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is not a model, is damaged, newer than this version of the package, or holds another class.
+    """
+    header, tensors = _read(Path(path))
+    name = header.get("class")
+    registered = _registry().get(name) if isinstance(name, str) else None
+    if registered is None or not issubclass(registered, cls):
+        wanted = cls.__name__ if cls.__name__ in _registry() else f"one of {sorted(_registry())}"
+        raise ModelFileError(f"{path} holds {name!r}, not {wanted}")
+    try:
+        modernise(header, tensors)
+        return rebuild(registered, header, tensors)
+    except _WRONG_CONTENT as error:
+        raise ModelFileError(f"{path} is not a complete model file: {error}") from error
+
+
+def _check_unchanged(forecaster: Forecaster) -> None:
+    network, quantiles = forecaster.network_, forecaster.quantiles
+    for name, now, fitted in (
+        ("horizon", forecaster.horizon, network.horizon),
+        ("context_length", forecaster.context_length or network.context_length, network.context_length),
+        ("number of quantiles", 1 if quantiles is None else len(quantiles), network.n_outputs),
+    ):
+        if now != fitted:
+            raise ValueError(f"{name} is {now}, and was {fitted} in fit; set it back, or fit again")
+
+
+def _registry() -> dict[Any, type[Any]]:
+    from samovar_forecast.forecasters import ALL_FORECASTERS
+
+    return {forecaster.__name__: forecaster for forecaster in ALL_FORECASTERS}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that is as it was written."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; a model is one file")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file")
+    content = path.read_bytes()  # once, so that a file that is replaced meanwhile is read whole
+    try:
+        return _parse(content)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} {error}") from None
+    except (SafetensorError, *_WRONG_CONTENT) as error:
+        raise ModelFileError(f"{path} is not a model file: {error}") from error
+
+
+def _parse(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    length = int.from_bytes(content[:8], "little")
+    if length > LONGEST_HEADER:
+        raise ModelFileError(f"is not a model file: it claims a header of {length} bytes")
+    tensors = from_bytes(content)  # checks every length against the file, before Python parses anything
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    if _HEADER not in metadata:
+        raise ModelFileError("is a safetensors file, but no model of samovar-forecast")
+    text, digest = metadata[_HEADER], tensors.pop(_DIGEST, None)
+    if digest is not None and (digest.numel() != 32 or bytes(digest.tolist()).hex() != digest_of(tensors, text)):
+        raise ModelFileError("is damaged: it does not match its checksum")
+    header = json.loads(text, object_pairs_hook=_without_repetition)
+    number = header.get("format") if isinstance(header, dict) else None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ModelFileError("is not a model file: it has no format that this version knows")
+    if number > FORMAT_VERSION:
+        raise ModelFileError(
+            f"has format {number}, and samovar-forecast {version('samovar-forecast')} reads formats up to "
+            f"{FORMAT_VERSION}: update samovar-forecast"
+        )
+    # The first formats keep the digest of the tensors inside the header, and none of the header itself.
+    if digest is None and (number >= 3 or header.get(_DIGEST) != digest_of(tensors)):
+        raise ModelFileError("is damaged: its weights do not match their checksum")
+    return header, tensors
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field of its header stands there twice")
+    return fields

@@ -1,0 +1,1 @@
+"""What a trained network forecasts: points, quantiles, backtests, updates and readings."""

@@ -1,0 +1,154 @@
+"""How often intervals of nominal 80 % hold the true value: conformal calibration and quantile heads.
+
+Benchmark data by their published split, all test windows of horizon 96; or a simulated stationary series of 20,000
+rows, horizon 16. With --steps a training stops after that many steps and all training rows are used, which is how
+TiDE of darts with `QuantileRegression` takes part (--models TiDE TiDE-RINorm). Rows are appended to
+studies/results/interval_coverage.jsonl as runs end; runs that are there already are not repeated.
+
+    python studies/interval_coverage.py --models SAMoVAR SAMformer --data simulated ETTh1 --heads conformal quantiles
+    python studies/interval_coverage.py --models TiDE TiDE-RINorm SAMformer --data ETTh1 --heads quantiles --steps 99
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from samovar_forecast.files.datasets import split
+from samovar_forecast.forecasters import ALL_FORECASTERS
+
+RESULTS = Path(__file__).parent / "results" / "interval_coverage.jsonl"
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def simulated(context_length: int, n_rows: int = 20_000) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A daily cycle with autoregressive noise, split by 70, 10 and 20 %."""
+    draw = np.random.default_rng(0)
+    noise = np.zeros(n_rows)
+    for row in range(2, n_rows):
+        noise[row] = 0.6 * noise[row - 1] + 0.2 * noise[row - 2] + draw.normal()
+    y = pd.DataFrame({"simulated": 2 * np.sin(np.arange(n_rows) * 2 * np.pi / 24) + noise})
+    ends = int(0.7 * n_rows), int(0.8 * n_rows)
+    return y[: ends[0]], y[ends[0] - context_length : ends[1]], y[ends[1] - context_length :]
+
+
+def ours(
+    name: str, data: str, context_length: int, head: str, steps: int | None, settings: dict[str, Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Quantiles (window, step, series, level), actual values, both in training deviations, and seconds of training."""
+    horizon = 16 if data == "simulated" else 96
+    train, validation, test = simulated(context_length) if data == "simulated" else split(data, context_length)
+    y = pd.concat([train, validation.iloc[context_length:]])
+    if steps is not None:
+        y, settings = train, settings | {"max_steps": steps, "validation_fraction": 0.0}
+    else:
+        settings = settings | {"validation_fraction": 1 - len(train) / len(y)}
+    forecaster_class = {cls.__name__: cls for cls in ALL_FORECASTERS}[f"{name}Forecaster"]
+    forecaster = forecaster_class(
+        horizon=horizon,
+        context_length=context_length,
+        quantiles=LEVELS if head == "quantiles" else None,
+        random_state=0,
+        **settings,
+    ).fit(y)
+    result = forecaster.backtest(test, quantiles=LEVELS)
+    center, scale = forecaster.scaler_.center, forecaster.scaler_.scale
+    quantiles = (result["quantiles"].to_numpy() - center[:, None]) / scale[:, None]
+    return quantiles, (result["actual"].to_numpy() - center) / scale, forecaster.training_summary_.seconds
+
+
+def tide(
+    data: str, context_length: int, steps: int, window_norm: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The same of darts' TiDE on the same windows, scaled by the same deviations; the window norm is darts' option."""
+    from darts import TimeSeries
+    from darts.models import TiDEModel
+    from darts.utils.likelihood_models import QuantileRegression
+
+    train, _, test = split(data, context_length)
+    center, scale = train.mean(), train.std(ddof=0)
+    series, unseen = (
+        TimeSeries.from_dataframe(((part - center) / scale).astype(np.float32), freq="h") for part in (train, test)
+    )
+    model = TiDEModel(
+        context_length,
+        96,
+        use_reversible_instance_norm=window_norm,
+        likelihood=QuantileRegression(list(LEVELS)),
+        n_epochs=10_000,
+        random_state=0,
+        pl_trainer_kwargs={
+            "max_steps": steps, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False,
+            "logger": False, "enable_checkpointing": False,
+        },
+    )  # fmt: skip
+    began = time.perf_counter()
+    model.fit(series)
+    seconds = time.perf_counter() - began
+    forecasts = model.historical_forecasts(
+        unseen, forecast_horizon=96, retrain=False, last_points_only=False, predict_likelihood_parameters=True
+    )
+    quantiles = np.stack([one.values() for one in forecasts])
+    actual = np.lib.stride_tricks.sliding_window_view(unseen.values()[context_length:], 96, axis=0).swapaxes(1, 2)
+    return quantiles.reshape(*quantiles.shape[:2], -1, len(LEVELS)), actual[: len(quantiles)], seconds
+
+
+def measure(quantiles: NDArray[np.float64], actual: NDArray[np.float64]) -> dict[str, Any]:
+    """Coverage of the outer quantiles, their mean distance, and the weighted quantile loss."""
+    low, high = quantiles[..., 0], quantiles[..., -1]
+    inside = (low <= actual) & (actual <= high)
+    error = actual[..., None] - quantiles
+    pinball = np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error)
+    return {
+        "windows": len(actual),
+        "coverage": round(float(inside.mean()), 4),
+        "coverage_by_series": [round(float(share), 3) for share in inside.mean((0, 1))],
+        "width": round(float((high - low).mean()), 4),
+        "weighted_quantile_loss": round(float(2 * pinball.sum((0, 1, 2)).mean() / np.abs(actual).sum()), 4),
+        "median_mae": round(float(np.abs(error[..., 1]).mean()), 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["SAMoVAR", "SAMformer"])
+    parser.add_argument("--data", nargs="+", default=["simulated"])
+    parser.add_argument("--heads", nargs="+", default=["conformal", "quantiles"])
+    parser.add_argument("--context-length", type=int, default=336)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--settings", type=json.loads, default={}, help="other hyperparameters, as JSON")
+    chosen = parser.parse_args()
+    RESULTS.parent.mkdir(exist_ok=True)
+    stored = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    for data in chosen.data:
+        for name in chosen.models:
+            for head in chosen.heads:
+                case = {
+                    "data": data, "model": name, "head": head, "context_length": chosen.context_length,
+                    "steps": chosen.steps, "settings": chosen.settings,
+                }  # fmt: skip
+                if any(case == {key: row[key] for key in case} for row in stored):
+                    continue
+                if name.startswith("TiDE"):
+                    quantiles, actual, seconds = tide(
+                        data, chosen.context_length, chosen.steps, name.endswith("RINorm")
+                    )
+                else:
+                    quantiles, actual, seconds = ours(
+                        name, data, chosen.context_length, head, chosen.steps, chosen.settings
+                    )
+                row = case | measure(quantiles, actual) | {"seconds": round(seconds)}
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

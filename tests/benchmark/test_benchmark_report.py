@@ -1,0 +1,181 @@
+"""The report of a made-up store: every number that it shows is counted here by hand."""
+
+import re
+from dataclasses import replace
+from statistics import stdev
+
+import pytest
+
+from samovar_forecast.benchmark.plan import plan
+from samovar_forecast.benchmark.published import find, published_results
+from samovar_forecast.benchmark.recipes import horizons
+from samovar_forecast.benchmark.report import write_report
+from samovar_forecast.benchmark.store import DONE, FAILED, Store
+from samovar_forecast.benchmark.summary import ranks, summarise
+from samovar_forecast.files.datasets import names
+
+
+def outcome(mse, mae=0.5, **others):
+    return {
+        "mse": mse, "mae": mae, "windows": 10, "validation_mse": 0.3, "validation_mae": 0.2, "parameters": 1234,
+        "epochs": 7, "best_epoch": 2, "seconds_per_epoch": 1.5, "training_seconds": 10.5, "total_seconds": 12.0,
+        "resumed_after_epoch": 0, "peak_memory_mb": 500, "gpu_memory_mb": None, "threads": 1,
+        "versions": {"torch": "2.9.0"},
+    } | others  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    """SAMoVAR on ETTh1 with three seeds at 96 and one elsewhere, SAMformer at 96, the naive forecast everywhere."""
+    store = Store(tmp_path / "results")
+
+    def write(errors, models, horizons, seeds=(0,), **settings):
+        runs = plan(models, ["ETTh1"], horizons, seeds, "published", device="cpu", settings=settings)
+        for run, mse in zip(runs, errors, strict=True):
+            store.write(run, DONE, outcome(mse))
+
+    write([0.36, 0.38, 0.37], ["SAMoVAR"], [96], seeds=[0, 1, 2])
+    write([0.40, 0.42, 0.50], ["SAMoVAR"], [192, 336, 720])
+    write([0.381 * 1.02], ["SAMformer"], [96])
+    write([0.5], ["SAMformer"], [96], max_epochs=1)
+    write([0.6, 0.7, 0.8, 0.3], ["naive"], [96, 192, 336, 720])
+    (failed,) = plan(["LinTrans"], ["ETTh1"], [96], recipe="published", device="cpu")
+    store.write(failed, FAILED, {"error": "MemoryError: too | little"})
+    return store
+
+
+def test_means_over_seeds_and_horizons(store):
+    results = {(one.label, one.horizon): one for one in summarise(store.records())}
+    three = results["SAMoVAR (published)", 96]
+    assert (three.mse, three.deviation) == pytest.approx((0.37, 0.01))
+    assert (three.seeds, three.look_backs) == ((0, 1, 2), (1024,))
+    average = results["SAMoVAR (published)", None]
+    assert average.mse == pytest.approx((0.36 + 0.40 + 0.42 + 0.50) / 4)  # of the seed that all horizons have
+    assert (average.look_backs, average.seeds) == ((1024, 2048, 2048, 4096), (0,))
+    assert average.published.mse == 0.401
+    assert average.difference == pytest.approx(100 * (0.42 / 0.401 - 1))
+    assert results["SAMformer (published)", 96].difference == pytest.approx(2.0)
+    assert results["SAMformer (published, max_epochs=1)", 96].mse == 0.5
+    assert ("SAMformer (published)", None) not in results
+    assert results["naive", None].published is None
+
+
+def test_ranks_are_over_what_all_compared_models_have(store):
+    results = summarise(store.records())
+    four = {"SAMoVAR (published)": (1 + 1 + 1 + 2) / 4, "naive": (2 + 2 + 2 + 1) / 4}
+    assert ranks(results) == (four, 4)  # two models at four horizons are more than four models at one
+    first = [one for one in results if one.horizon == 96]
+    assert ranks(first) == (
+        {"SAMoVAR (published)": 1, "SAMformer (published)": 2, "SAMformer (published, max_epochs=1)": 3,
+         "naive": 4}, 1,
+    )  # fmt: skip
+    apart = [one for one in results if (one.model, one.horizon) in (("SAMoVAR", 192), ("naive", 96))]
+    assert ranks(apart) == ({}, 0)
+    assert ranks([]) == ({}, 0)
+    naive, samovar = ({one for one in results if one.label == label} for label in ("naive", "SAMoVAR (published)"))
+    elsewhere = [replace(one, data="Weather") for one in samovar] + [
+        replace(one, data="Weather", model="LinTrans") for one in samovar
+    ]
+    alone = [replace(one, data=f"ETTm{number}") for one in naive for number in (1, 2)]  # the most, and none shared
+    assert ranks(elsewhere + alone) == ({"LinTrans (published)": 1.5, "SAMoVAR (published)": 1.5}, 4)
+
+
+def test_what_is_not_the_same_is_not_averaged(tmp_path):
+    store = Store(tmp_path / "results")
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "ETTh1.csv").write_text(f"date,a\n2024-01-01,{number}\n")
+        for shares in (None, (0.5, 0.25, 0.25)):
+            (run,) = plan(["naive"], [str(folder / "ETTh1.csv")], [96], device="cpu", shares=shares)
+            store.write(run, DONE, outcome(0.24 + number))
+    for settings in ({}, {"dropout": 0.2}, {"learning_rate": 1e-3}):
+        (run,) = plan(["SAMoVAR"], ["ETTh1"], [96], device="cpu", label="study", settings=settings)
+        store.write(run, DONE, outcome(0.4))
+    (run,) = plan(["SAMformer"], ["ETTh1"], [96], device="cpu")
+    for device in ("cpu", "cuda"):
+        store.write(replace(run, device=device), DONE, outcome(0.4))
+    results = summarise(store.records())
+    assert all(one.deviation is None and one.seeds == (0,) for one in results)
+    files = {one.data for one in results if one.model == "naive"}
+    assert len(files) == 2
+    assert all(re.fullmatch(r"ETTh1\.csv [0-9a-f]{8}", name) for name in files)
+    assert {one.recipe for one in results if one.model == "naive"} == {"default", "default, split 0.5 0.25 0.25"}
+    assert all(one.published is None for one in results if one.model == "naive")
+    studies = {one.recipe.removesuffix(", on cpu") for one in results if one.model == "SAMoVAR"}
+    assert studies == {"study", "study, dropout=0.2", "study, learning_rate=0.001"}
+    assert {one.recipe for one in results if one.model == "SAMformer"} == {"default, on cpu", "default, on cuda"}
+
+
+def test_averages_are_of_seeds_and_look_backs_that_all_horizons_have(tmp_path):
+    store = Store(tmp_path / "results")
+    for horizon in (96, 192, 336, 720):
+        for run in plan(["SAMformer"], ["ETTh1"], [horizon], seeds=[0, 1, horizon], device="cpu"):
+            store.write(run, DONE, outcome(0.1 * (1 + run.seed)))
+    (other,) = plan(["SAMformer"], ["ETTh1"], [96], device="cpu", context_length=336)
+    store.write(other, DONE, outcome(9.0))
+    for run in plan(["LinTrans"], ["ETTh1"], [96, 192], [0], device="cpu") + plan(
+        ["LinTrans"], ["ETTh1"], [336, 720], [1], device="cpu"
+    ):
+        store.write(run, DONE, outcome(0.4))
+    for run in plan(["SAMoVAR"], ["ETTh1"], [96, 192, 336, 720], device="cpu", context_length=96):
+        store.write(run, DONE, outcome(0.4))
+    results = summarise(store.records())
+    averages = {one.label: one for one in results if one.horizon is None}
+    assert set(averages) == {"SAMformer", "SAMoVAR (default, context_length=96)"}
+    assert averages["SAMformer"].seeds == (0, 1)
+    assert averages["SAMformer"].mse == pytest.approx(0.15)
+    assert averages["SAMformer"].deviation == pytest.approx(stdev([0.1, 0.2]))
+    assert averages["SAMoVAR (default, context_length=96)"].difference is None  # published with 1024 to 4096
+    assert {one.recipe for one in results if one.mse == 9.0} == {"default, context_length=336"}
+
+
+def test_page_shows_them(store, tmp_path):
+    path = tmp_path / "benchmark.md"
+    write_report(store.records(), path)
+    text = path.read_text()
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| 96 | SAMoVAR")]
+    assert rows[0][2:7] == ["published", "1024", "0, 1, 2", "**0.3700 ± 0.0100**", "0.5000"]
+    assert rows[1][1:] == ["SAMoVAR (published)", "1,234", "7, 2", "1.5", "10", "500", "cpu, 1"]
+    assert (
+        "| average | SAMoVAR | published | 1024, 2048, 2048, 4096 | 0 | **0.4200** | 0.5000 | 0.401 |  | +4.7 %" in text
+    )
+    assert "| SAMoVAR (published) | 0.4200 (0.401; +4.7 %) |" in text
+    assert "these have: 4. Left out, with too few of these: SAMformer (published), SAMformer (published, max" in text
+    far = text.split("## Differences of more than 3 %")[1].split("##")[0]
+    assert [line.split(" | ")[1:3] for line in far.splitlines() if line.startswith("| ETTh1")] == [
+        ["96", "SAMformer (published, max_epochs=1)"],
+        ["average", "SAMoVAR (published)"],
+    ]
+    assert "| ETTh1 | average | SAMoVAR (published) | 0.4200 | 0.401 | +4.7 % |" in far
+    assert "| CATS, quoted | (0.408) |" in text
+    assert "| LinTrans | ETTh1 | 96 | 0 | published | MemoryError: too \\| little |" in text
+    assert "| torch | 2.9.0 |" in text
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert pictures == ["figures/benchmark-time.png", "figures/benchmark-ETTh1.png"]
+    assert all((tmp_path / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_nothing_to_report_is_said(tmp_path, store):
+    with pytest.raises(ValueError, match="no run has succeeded yet"):
+        write_report([record for record in store.records() if record["status"] == FAILED], tmp_path / "page.md")
+
+
+def test_published_results_are_read_with_their_look_backs():
+    results = published_results()
+    assert len(results) == len(set(results)) == 516
+    assert {one.data for one in results} <= set(names())
+    for one in results:
+        assert one.horizon == "average" or int(one.horizon) in horizons(one.data)
+        assert 0.05 < one.mse < 5
+        assert one.mae is None or 0.1 < one.mae < 2
+        assert one.source
+        assert one.look_back
+    assert find("LinTrans", "ETTh2", "average", [1024, 2048, 2048, 4096]).mse == 0.346
+    assert find("SAMformer", "ETTh1", "average", [512] * 4).mse == 0.410
+    assert find("Autoformer", "Exchange", 96, [96]).mae == 0.323
+    assert find("iTransformer", "ETTh1", 96, [336]).mse == 0.394  # of several look-backs, the same
+    assert find("iTransformer", "ETTh1", 96, [1024]).look_back == "720"  # the nearest
+    assert find("naive", "ETTh1", 96, [512]) is None

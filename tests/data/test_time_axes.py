@@ -1,0 +1,128 @@
+"""Time axes whose steps have no plain name, and labels of columns: what comes in goes out, also through a file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.tseries.holiday import USFederalHolidayCalendar
+
+from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.data.time_axis import frequency_of
+from tests.conftest import TINY, waves
+
+SETTINGS = TINY | {"max_epochs": 1}
+NAMELESS = [  # what pandas cannot name from the labels, or names otherwise
+    pd.date_range("2010-01-15", periods=130, freq=pd.DateOffset(months=1)),
+    pd.date_range("2010-01-15", periods=130, freq="SMS"),
+    pd.date_range("2010-01-15", periods=130, freq=pd.DateOffset(days=2, hours=3)),
+]
+FREQUENT = [
+    *NAMELESS,
+    pd.date_range("2010-01-15", periods=130, freq="BME"),
+    pd.date_range("2010-01-15", periods=130, freq="2W-TUE"),
+    pd.period_range("2010-01-15", periods=130, freq="2h"),
+    pd.period_range("2010-01-15", periods=130, freq="3M"),
+    pd.RangeIndex(5, 5 + 130 * 3, 3),
+]
+
+
+def name_of(index):
+    return (
+        f"{type(index).__name__} {getattr(index, 'freqstr', None) or index.freq}" if hasattr(index, "freq") else "int"
+    )
+
+
+@pytest.mark.parametrize("index", FREQUENT, ids=name_of)
+def test_forecasts_go_on_along_the_axis_and_through_a_file(index, tmp_path):
+    y = waves(len(index), index=index)
+    fitted = SAMoVARForecaster(**SETTINGS).fit(y[:100])
+    fitted.save(tmp_path / "model")
+    loaded = SAMoVARForecaster.load(tmp_path / "model")
+    forecast = fitted.predict(horizon=20)
+    assert forecast.index.equals(index[100:120])
+    pd.testing.assert_frame_equal(loaded.predict(horizon=20), forecast)
+    assert loaded.frequency_ == fitted.frequency_
+    assert loaded.update(y[100:110], retrain=False).predict().index.equals(index[110:118])
+
+
+@pytest.mark.parametrize("index", NAMELESS, ids=name_of)
+def test_history_that_lost_its_step_is_read_by_that_of_training(index):
+    y = waves(len(index), index=index)
+    fitted = SAMoVARForecaster(**SETTINGS).fit(y[:100])
+    plain = y.set_axis(pd.DatetimeIndex(index.to_list()), axis=0)
+    assert plain.index.freq is None
+    pd.testing.assert_frame_equal(fitted.predict(plain[90:120]), fitted.predict(y[90:120]), check_freq=False)
+    assert fitted.update(plain[100:110], retrain=False).predict().index.equals(index[110:118])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar()), pd.offsets.BusinessHour(start="10:00")],
+)
+def test_a_step_with_a_calendar_of_its_own_is_not_saved_without_it(step, tmp_path):
+    fitted = SAMoVARForecaster(**SETTINGS).fit(waves(120, index=pd.date_range("2023-05-01", periods=120, freq=step)))
+    assert fitted.predict(horizon=40).index.equals(pd.date_range(fitted.history_.index[-1], periods=41, freq=step)[1:])
+    with pytest.raises(ValueError, match="has a calendar of its own, which its name"):
+        fitted.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_between_periods_are_named():
+    periods = pd.period_range("2024-01-01", periods=10, freq="2h").delete(4)
+    with pytest.raises(ValueError, match="from 2024-01-01 06:00 to 2024-01-01 10:00 the step is not the usual 2"):
+        frequency_of(periods)
+
+
+def test_columns_keep_their_levels_and_names(tmp_path):
+    two_levels = waves(120, 2).set_axis(
+        pd.MultiIndex.from_tuples([("p", "a"), ("p", "b")], names=["plant", "unit"]), axis=1
+    )
+    named = waves(120, 2).rename_axis(columns="meter")
+    for y in (two_levels, named):
+        fitted = SAMoVARForecaster(**SETTINGS).fit(y)
+        fitted.save(tmp_path / "model")
+        for forecaster in (fitted, SAMoVARForecaster.load(tmp_path / "model")):
+            pd.testing.assert_index_equal(forecaster.predict().columns, y.columns)
+            pd.testing.assert_index_equal(forecaster.predict(y).columns, y.columns)
+            pd.testing.assert_index_equal(forecaster.predict_in_sample(y).columns, y.columns)
+    assert list(SAMoVARForecaster(**SETTINGS).fit(two_levels).predict()["p"].columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", [None, "sales", 0])
+def test_a_series_keeps_its_name_or_has_none(name, tmp_path):
+    y = waves(120, 1)["s0"].rename(name)
+    fitted = SAMoVARForecaster(**SETTINGS).fit(y)
+    fitted.save(tmp_path / "model")
+    for forecaster in (fitted, SAMoVARForecaster.load(tmp_path / "model")):
+        assert forecaster.predict().name == name
+        assert forecaster.predict(y).name == name
+        assert forecaster.predict_in_sample(y).name == name
+
+
+def test_an_update_corrects_the_newest_row():
+    y = waves()
+    fitted = SAMoVARForecaster(**SETTINGS).fit(y)
+    corrected = y.copy()
+    corrected.iloc[-1] *= 1.01
+    fitted.update(corrected.iloc[-1:])
+    assert fitted.training_summary_.n_windows == 1
+    np.testing.assert_array_equal(fitted.history_.iloc[-1], corrected.iloc[-1])
+
+
+def test_what_decides_the_windows_is_not_saved_otherwise_than_fitted(tmp_path):
+    fitted = SAMoVARForecaster(**SETTINGS).fit(waves())
+    for name, value in (("horizon", 5), ("context_length", 30), ("quantiles", (0.1, 0.9))):
+        changed = SAMoVARForecaster(**SETTINGS).fit(waves()).set_params(**{name: value})
+        with pytest.raises(
+            ValueError, match=rf"{name} is (5|30|2), and was (8|24|1) in fit; set it back, or fit again"
+        ):
+            changed.save(tmp_path / "model")
+    fitted.set_params(learning_rate=1.0).save(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"context_length": np.int64(24)}, {"context_length": None, "horizon": np.int64(8)}]
+)
+def test_numbers_of_numpy_are_saved(settings, tmp_path):
+    fitted = SAMoVARForecaster(**SETTINGS | settings).fit(waves())
+    fitted.save(tmp_path / "model")
+    pd.testing.assert_frame_equal(SAMoVARForecaster.load(tmp_path / "model").predict(), fitted.predict())
