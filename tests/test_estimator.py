@@ -89,7 +89,7 @@ def test_backtest_covers_every_full_window(tiny, y):
     assert forecaster.backtest(y.iloc[:32]).sizes["cutoff"] == 1
     with pytest.raises(ValueError, match="y is too short"):
         forecaster.backtest(y.iloc[:31])
-    with pytest.raises(ValueError, match="10 rows in front of it, the network needs 24"):
+    with pytest.raises(ValueError, match="10 rows before it, the network needs 24"):
         forecaster.backtest(y, start=y.index[10])
     with pytest.raises(ValueError, match="stride"):
         forecaster.backtest(y, stride=0)
@@ -238,7 +238,7 @@ def test_a_lone_forecaster_takes_many_histories(tiny, y):
         pd.testing.assert_frame_equal(stacked.loc[key], forecasts[key], rtol=0, check_freq=False)
     with pytest.raises(ValueError, match="y of series 'short' is too short: 23 rows, the network needs 24"):
         forecaster.predict(histories | {"short": y[:23]})
-    with pytest.raises(ValueError, match="y of series 'newest' is no series of the training data, which was a lone"):
+    with pytest.raises(ValueError, match="y of series 'newest' is no series of the training data, which was a single one"):
         forecaster.update(histories)
 
 
