@@ -45,6 +45,15 @@ def infer_step(index: pd.DatetimeIndex) -> Offset | None:
     return next((step for step in _steps_that_meet(index) if leads(index, step)), None)
 
 
+def step_between(index: pd.DatetimeIndex) -> Offset:
+    """The step from the first to the second of two dates: whole days of the wall clock, or a time."""
+    wall = index.tz_localize(None)
+    duration = wall[1] - wall[0]
+    if duration % pd.Timedelta(days=1) == pd.Timedelta(0):
+        return pd.offsets.Day(duration.days)
+    return _tick(np.diff(index.asi8)[0], index.unit)
+
+
 def leads(index: pd.DatetimeIndex, step: Offset) -> bool:
     """Whether a step leads from each date to the next one, in the wall-clock time of the zone for all but hours."""
     wall = index if _is_absolute(step) else index.tz_localize(None)
@@ -148,13 +157,13 @@ def _steps_that_meet(index: pd.DatetimeIndex) -> Iterator[Offset]:
     if one_time:
         yield from _months(wall)
         yield from _half_months(wall)
-        if (wall.dayofweek < 5).all():
-            yield pd.offsets.BusinessDay()
     else:
         yield from _office_hours(wall)
     days = int(np.gcd.reduce(np.diff(numbers)))
     if days and (one_time or index.tz is not None):
         yield pd.offsets.Week(days // 7, weekday=wall[0].dayofweek) if days % 7 == 0 else pd.offsets.Day(days)
+    if one_time and (wall.dayofweek < 5).all():
+        yield pd.offsets.BusinessDay()
     if not one_time or index.tz is not None:
         yield _tick(np.gcd.reduce(np.diff(index.asi8)), index.unit)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.frequencies import to_offset
 
 from samovar_forecast.data.calendars import covering_step, infer_step, offset_code
 
@@ -57,15 +56,15 @@ def irregular_dates(index: pd.DatetimeIndex, name: str) -> ValueError:
     keeps = "every row and gives up the dates" if code == _RENUMBERED else "every row, each with a label of its own"
     steps = index[1:] - index[:-1]
     return ValueError(
-        f"{name} has an irregular index: its steps are between {steps.min()} and {steps.max()}, {_place(index)}, and "
-        f"no regular calendar has few more labels; this keeps {keeps}: {code}"
+        f"{name} has an irregular index: its steps are between {steps.min()} and {steps.max()}, {_place(index)}, "
+        f"and no regular calendar has few more labels; this keeps {keeps}: {code}"
     )
 
 
 def irregular_periods(index: pd.PeriodIndex, name: str) -> ValueError:
     """The error of periods that do not follow one another."""
     times = index.to_timestamp()
-    steps, length = np.diff(index.asi8), to_offset(index.freqstr).n
+    steps, length = np.diff(index.asi8), getattr(index.freq, "n", 1)
     if len(index) > 2 and infer_step(times) is not None:
         place = _place(index, int(np.argmax(steps != length)))
         return ValueError(
@@ -133,7 +132,7 @@ def _doubled_labels(index: pd.Index, name: str) -> ValueError:
                 )
     return ValueError(
         f"{named}; drop or average such rows, as groupby(level=0).mean() does, or keep them all, a column for each: "
-        "df.set_index(df.groupby(level=0).cumcount(), append=True).unstack()"
+        "pd.DataFrame(df).set_index(df.groupby(level=0).cumcount(), append=True).unstack()"
     )
 
 

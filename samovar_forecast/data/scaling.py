@@ -106,7 +106,8 @@ class Scaler:
             ``deviation = sqrt(mean((held_out - center) ** 2))``,
 
         a column whose deviation is above 3 scales gets it for a scale, and so the weight 1 there; a trend, which stays
-        below, is scaled as before. Values too far away for single precision, which `scale_frame` refuses, do not count.
+        below, is scaled as before. It is not for the identity, whose scales mean nothing. Values too far away for
+        single precision, which `scale_frame` refuses, do not count.
 
         Shape
         -----
@@ -220,48 +221,43 @@ def scale_frame(frame: pd.DataFrame, scaler: Scaler, name: str) -> NDArray[np.fl
     return scaled
 
 
-def bound_scales(
-    scalers: Mapping[str, Scaler], held_out: Mapping[str, Iterable[NDArray[np.float64]]], columns: Sequence[Hashable]
-) -> dict[str, Scaler]:
-    """The scalers of series with scales that held-out rows bound from below, and one warning that names the columns.
+def warn_of_raised_scales(scalers: Mapping[str, tuple[Scaler, Scaler]], columns: Sequence[Hashable]) -> None:
+    """One warning that names the columns whose scales `Scaler.bounded_by` has raised, the most raised one first.
 
     Parameters
     ----------
-    scalers : mapping from what to call a series in a warning to its scaler
-    held_out : mapping from the same names to pieces of held-out rows
+    scalers : mapping
+        What to call a series, to its scaler and the bounded one.
     columns : sequence
         Names of the columns.
-
-    See Also
-    --------
-    Scaler.bounded_by : the formula.
 
     Examples
     --------
     >>> still = Scaler.fit(np.array([[0.0], [0.01]]), "standard")
+    >>> bounded = still.bounded_by([np.array([[8.0], [8.0]])])
     >>> with warnings.catch_warnings(record=True) as told:
-    ...     bounded = bound_scales({"y": still}, {"y": [np.array([[8.0], [8.0]])]}, ["rain"])
-    >>> bounded["y"].scale.round(2), str(told[0].message)[:21]
+    ...     warn_of_raised_scales({"y": (still, bounded)}, ["rain"])
+    >>> bounded.scale.round(2), str(told[0].message)[:21]
     (array([8.]), "y column 'rain' moves")
     """
-    bounded = {name: scaler.bounded_by(held_out[name]) for name, scaler in scalers.items()}
     raised = {
-        (name, column): bounded[name].scale[column] / scaler.scale[column]
-        for name, scaler in scalers.items()
+        (name, column): float(bounded.scale[column] / scaler.scale[column])
+        for name, (scaler, bounded) in scalers.items()
         for column in range(len(columns))
-        if bounded[name].scale[column] > scaler.scale[column]
+        if bounded.scale[column] > scaler.scale[column]
     }
-    if raised:
-        name, column = most = max(raised, key=lambda one: raised[one])
-        others = [f"{name} column {columns[column]!r}" for name, column in raised if (name, column) != most]
-        too = f" (raised too: {', '.join(others[:5])}{', ...' * (len(others) > 5)})" if others else ""
-        warnings.warn(
-            f"{name} column {columns[column]!r} moves {raised[most]:.3g} times as far in the validation rows as its "
-            f"scale in the training rows, {scalers[name].scale[column]:.3g}; its scale becomes "
-            f"{bounded[name].scale[column]:.3g}, so that it does not decide the loss{too}",
-            stacklevel=3,
-        )
-    return bounded
+    if not raised:
+        return
+    first, *others = sorted(raised, key=lambda one: -raised[one])
+    scaler, bounded = scalers[first[0]]
+    named = [f"{name} column {columns[column]!r}" for name, column in others]
+    too = f" (raised too: {', '.join(named[:5])}{', ...' * (len(named) > 5)})" if named else ""
+    warnings.warn(
+        f"{first[0]} column {columns[first[1]]!r} moves {raised[first]:.3g} times as far in the validation rows as its "
+        f"scale in the training rows, {scaler.scale[first[1]]:.3g}; its scale becomes {bounded.scale[first[1]]:.3g}, "
+        f"so that it does not decide the loss{too}",
+        stacklevel=3,
+    )
 
 
 def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: str, mend: str) -> None:

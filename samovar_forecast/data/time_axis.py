@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from samovar_forecast.data.calendars import infer_step, leads, next_dates
+from samovar_forecast.data.calendars import infer_step, leads, next_dates, step_between
 from samovar_forecast.data.irregular_index import (
     check_order,
     irregular_dates,
@@ -166,8 +166,10 @@ def _conversion(index: pd.Index, axis: pd.Index) -> str:
     if isinstance(index, pd.PeriodIndex) and isinstance(axis, pd.DatetimeIndex):
         zone = "" if axis.tz is None else f".tz_localize({str(axis.tz)!r})"
         return f"; e.g. df.set_axis(df.index.to_timestamp(){zone}, axis=0)"
-    if isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex):
-        return f"; e.g. df.set_axis(df.index.to_period({axis.freqstr!r}), axis=0)"
+    dates_of_periods = isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)
+    if dates_of_periods and index.tz_localize(None).to_period(axis.freq).is_unique:
+        zone = "" if index.tz is None else ".tz_localize(None)"
+        return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
     return ""
 
 
@@ -181,7 +183,7 @@ def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency |
     if own is not None:
         return own
     if len(index) < 3:
-        return pd.tseries.frequencies.to_offset(index[-1] - index[0]) if len(index) == 2 else pd.offsets.Day()
+        return step_between(index) if len(index) == 2 else pd.offsets.Day()
     step = infer_step(index)
     if step is None:
         raise irregular_dates(index, name)
@@ -191,12 +193,12 @@ def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency |
 def _as_time_axis(index: pd.Index) -> str:
     """Code that makes a time axis of another index."""
     if isinstance(index, pd.TimedeltaIndex):
-        return "df.set_index(pd.Timestamp('2000-01-01') + df.index)"
+        return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
     kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
     conversions: dict[str, Callable[[], pd.Index]] = {
-        "df.set_index(df.index.astype(int))": lambda: index.astype(int),
-        "df.set_index(pd.to_datetime(df.index))": lambda: pd.to_datetime(index),
-        "df.set_index(pd.to_datetime(df.index, utc=True))": lambda: pd.to_datetime(index, utc=True),
+        "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
+        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
+        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
     }
     order = {
         "string": (1, 2, 0),

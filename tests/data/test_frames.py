@@ -71,7 +71,7 @@ BAD = {
     "duplicate label": (with_index(hours[[*range(10), 9, *range(11, 20)]]), ValueError, "09:00:00 more than once"),
     "unsorted": (with_index(hours[[0, 2, 1, *range(3, 20)]]), ValueError, r"01:00:00 comes after .*sort_index"),
     "gap": (with_index(hours.delete([8])), ValueError, r"from 2024-01-01 07:00:00 to 2024-01-01 09:00:00.*asfreq"),
-    "gap in integers": (with_index(pd.Index([0, 1, 2, 5, 6, 7])), ValueError, "from 2 to 5 it lacks 3, 4 \\(2 labels in all, with a step of 1\\)"),
+    "gap in integers": (with_index(pd.Index([0, 1, 2, 5, 6, 7])), ValueError, "from 2 to 5 it lacks 3, 4"),
     "gap in periods": (
         with_index(pd.period_range("2020-01", periods=9, freq="M").delete(3)), ValueError, "from 2020-03 to 2020-05"
     ),
