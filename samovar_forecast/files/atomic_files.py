@@ -1,11 +1,13 @@
-"""Files that appear complete or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -28,16 +30,42 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         raise OSError(f"{path} is no regular file")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
+    with complete_at(target) as temporary, open(temporary, "xb") as file:
+        if target.exists():
+            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def complete_at(target: Path) -> Iterator[Path]:
+    """A path beside a target for a new file or folder, which takes the name of the target once it is complete.
+
+    Nothing is left of it where the block raises; see `replace_file` for a process that is killed.
+
+    Raises
+    ------
+    OSError
+        If the target is a folder that is not empty.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "letters"
+    >>> with complete_at(target) as temporary:
+    ...     temporary.mkdir()
+    ...     _ = (temporary / "a").write_text("A")
+    >>> sorted(path.name for path in target.iterdir())
+    ['a']
+    """
     temporary = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            if target.exists():
-                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, target)
     except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(target.parent)
