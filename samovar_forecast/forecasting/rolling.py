@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.batch_sizes import forecast_batch_size
+from samovar_forecast.training.batches import forecast_batch_size
 from samovar_forecast.training.losses import ascending
 
 
