@@ -238,7 +238,7 @@ def test_a_lone_forecaster_takes_many_histories(tiny, y):
         pd.testing.assert_frame_equal(stacked.loc[key], forecasts[key], rtol=0, check_freq=False)
     with pytest.raises(ValueError, match="y of series 'short' is too short: 23 rows, the network needs 24"):
         forecaster.predict(histories | {"short": y[:23]})
-    with pytest.raises(ValueError, match="y of series 'newest' is no series of the training data, which was a single one"):
+    with pytest.raises(ValueError, match=r"y of series 'newest' is no series of the .* which was a single one"):
         forecaster.update(histories)
 
 

@@ -73,7 +73,7 @@ def forecaster_class_for(core_class: type[Forecaster]) -> type[SktimeForecaster]
 
 
 def _default_differs(field: Any, bases: tuple[type, ...]) -> bool:
-    defaults = [one.default for cls in bases for one in fields(cls) if one.name == field.name]  # type: ignore[arg-type]
+    defaults = [one.default for cls in bases for one in fields(cls) if one.name == field.name]
     return bool(defaults) and defaults[0] != field.default
 
 

@@ -166,11 +166,12 @@ def _conversion(index: pd.Index, axis: pd.Index) -> str:
     if isinstance(index, pd.PeriodIndex) and isinstance(axis, pd.DatetimeIndex):
         zone = "" if axis.tz is None else f".tz_localize({str(axis.tz)!r})"
         return f"; e.g. df.set_axis(df.index.to_timestamp(){zone}, axis=0)"
-    dates_of_periods = isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)
-    if dates_of_periods and index.tz_localize(None).to_period(axis.freq).is_unique:
-        zone = "" if index.tz is None else ".tz_localize(None)"
-        return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
-    return ""
+    if not (isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)):
+        return ""
+    if not index.tz_localize(None).to_period(axis.freq).is_unique:
+        return ""
+    zone = "" if index.tz is None else ".tz_localize(None)"
+    return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
 
 
 def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency | None) -> Frequency:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from samovar_forecast.data.windows import WindowBatches, Windows
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.split import choose_context_length, split_windows, training_rows, window_cutoffs
