@@ -14,7 +14,7 @@ from samovar_forecast.benchmark.protocol import Forecast, Task
 from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.benchmark.trained import Trained
 from samovar_forecast.data.time_axis import frequency_of
-from samovar_forecast.evaluation.seasonal_naive import season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import season_length, seasonal_naive_backtest
 from samovar_forecast.forecaster import Forecaster
 
 if TYPE_CHECKING:

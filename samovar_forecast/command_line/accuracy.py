@@ -36,7 +36,7 @@ def first_unseen_row(
     forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
 ) -> int:
     """The first row to test a trained forecaster on: behind its training data and behind one full context."""
-    from samovar_forecast.evaluation.seasonal_naive import season_length
+    from samovar_forecast.evaluation.baselines import season_length
 
     if key is not None and not forecaster.is_panel_:
         raise ValueError("the model was trained on a lone series; leave --series out")
@@ -127,7 +127,7 @@ def print_table(evaluations: Evaluations) -> None:
 
 def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     """Write the picture of a backtest."""
-    from samovar_forecast.evaluation.plots import plot_forecasts
+    from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
     typer.echo(f"saved {path}", err=True)

@@ -219,7 +219,7 @@ def demo(
     import torch
 
     from samovar_forecast.evaluation.accuracy import evaluate
-    from samovar_forecast.evaluation.seasonal_naive import NAIVE
+    from samovar_forecast.evaluation.baselines import NAIVE
     from samovar_forecast.files import datasets
 
     # Of a small grid, these gave the lowest error on the validation rows of the built-in data.

@@ -8,6 +8,18 @@ import pytest
 from samovar_forecast.files.atomic_files import new_folder, remove_left_over, replace_file, replaced_file
 
 
+def _break_off_in(path):
+    with replaced_file(path) as beside:
+        beside.write_bytes(b"half")
+        raise RuntimeError
+
+
+def _break_off_in_new(path):
+    with new_folder(path) as beside:
+        (beside / "part").write_text("half")
+        raise RuntimeError
+
+
 def test_a_file_takes_its_place_when_it_is_complete(tmp_path):
     path = tmp_path / "file"
     replace_file(path, b"old")
@@ -15,9 +27,8 @@ def test_a_file_takes_its_place_when_it_is_complete(tmp_path):
         beside.write_bytes(b"new")
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
-    with pytest.raises(RuntimeError), replaced_file(path) as beside:
-        beside.write_bytes(b"half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _break_off_in(path)
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -48,9 +59,8 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 def test_a_folder_takes_its_name_when_it_is_complete(tmp_path):
     path = tmp_path / "above" / "folder"
-    with pytest.raises(RuntimeError), new_folder(path) as beside:
-        (beside / "part").write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _break_off_in_new(path)
     assert list(path.parent.iterdir()) == []
     with new_folder(path) as beside:
         (beside / "part" / "deep").mkdir(parents=True)
