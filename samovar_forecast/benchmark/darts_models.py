@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samovar_forecast.benchmark.library_training import BestEpoch, Clock, count_parameters, quiet, trainer_settings
-from samovar_forecast.benchmark.protocol import Task
+from samovar_forecast.benchmark.protocol import Task, Trained
 from samovar_forecast.benchmark.recipes import plain_name
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 
 if TYPE_CHECKING:
     import pandas as pd

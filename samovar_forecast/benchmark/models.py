@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samovar_forecast.benchmark.plan import FORECASTERS
-from samovar_forecast.benchmark.protocol import Forecast, Task
+from samovar_forecast.benchmark.protocol import Forecast, Task, Trained
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 from samovar_forecast.data.time_axis import frequency_of
 from samovar_forecast.evaluation.baselines import season_length, seasonal_naive_backtest
 from samovar_forecast.forecaster import Forecaster

@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from samovar_forecast.benchmark.library_training import BestEpoch, Clock, count_parameters, quiet, trainer_settings
-from samovar_forecast.benchmark.protocol import Task
+from samovar_forecast.benchmark.protocol import Task, Trained
 from samovar_forecast.benchmark.recipes import plain_name
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
