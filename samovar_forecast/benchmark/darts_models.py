@@ -1,4 +1,4 @@
-"""Models of darts, trained by darts: its batches are the windows of one pass over the training rows, shuffled."""
+"""Models of darts, trained by darts, whose epochs are shuffled passes over the training windows."""
 
 from __future__ import annotations
 

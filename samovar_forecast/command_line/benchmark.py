@@ -1,4 +1,4 @@
-"""The command `benchmark`: run the published protocols, and report what is in a store."""
+"""The command `benchmark`: runs of the published protocols, and the report of a store."""
 
 from __future__ import annotations
 

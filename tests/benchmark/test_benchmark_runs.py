@@ -1,4 +1,4 @@
-"""Runs and their store: what tells runs apart, and kills, failures and commands side by side."""
+"""Runs and their store: names of runs, and kills, failures and commands side by side."""
 
 import json
 import os
