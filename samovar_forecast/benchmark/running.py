@@ -92,13 +92,13 @@ def run_in_process(run: Run, store: Store) -> str | None:
 
 
 def _exit_status(process: subprocess.Popen) -> int:
-    """The exit status of a process; a worker whose command was killed ends, and with it the process."""
-    command = multiprocessing.parent_process()  # None in the command itself
+    """The exit status of a process; a worker whose parent is killed ends, and with it the process."""
+    is_worker, parent = multiprocessing.parent_process() is not None, os.getppid()
     while True:
         try:
             return process.wait(_SECONDS_BETWEEN_LOOKS)
         except subprocess.TimeoutExpired:
-            if command is not None and os.getppid() != command.pid:
+            if is_worker and os.getppid() != parent:
                 os._exit(1)
 
 
