@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from joblib import Parallel, delayed
@@ -72,6 +73,7 @@ def run_in_process(run: Run, store: Store) -> str | None:
         began = log.tell()
         with subprocess.Popen(
             [sys.executable, "-P", "-m", "samovar_forecast.benchmark.one_run"],  # no module from the user's folder
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -79,8 +81,8 @@ def run_in_process(run: Run, store: Store) -> str | None:
         ) as process:
             assert process.stdin is not None
             message = {"run": asdict(run), "store": str(store.folder)}
-            process.stdin.write(json.dumps(message).encode() + b"\n")
-            process.stdin.flush()
+            with suppress(BrokenPipeError):  # it has ended already, which its status says
+                process.stdin.write(json.dumps(message).encode() + b"\n")
             status = _exit_status(process)
         if status == BUSY:
             return None
