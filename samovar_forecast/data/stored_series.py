@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 
 from samovar_forecast.data.frames import align_columns, read_frame
 from samovar_forecast.data.time_axis import Frequency, frequency_of
-from samovar_forecast.files.atomic_files import complete_at
+from samovar_forecast.files.atomic_files import new_folder
 
 _VALUES, _INDEX, _NAMES = "values.npy", "index.parquet", "names.json"
 
@@ -90,16 +90,11 @@ class StoredSeries:
         OSError
             If the folder is there already, or cannot be written.
         """
-        target = Path(folder)
-        if target.exists():
-            raise FileExistsError(f"{folder} is there already; remove it or choose another folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with complete_at(target) as temporary:
-            temporary.mkdir()
+        with new_folder(folder) as temporary:
             columns, index = _write_pieces(temporary / _VALUES, pieces)
             (temporary / _NAMES).write_text(json.dumps({"columns": columns, "index": index.name}))
             index.to_frame(index=False, name="label").to_parquet(temporary / _INDEX)
-        return cls(target)
+        return cls(folder)
 
     @classmethod
     def from_parquet(

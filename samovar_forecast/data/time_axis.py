@@ -168,7 +168,7 @@ def _conversion(index: pd.Index, axis: pd.Index) -> str:
         return f"; e.g. df.set_axis(df.index.to_timestamp(){zone}, axis=0)"
     if not (isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)):
         return ""
-    if not index.tz_localize(None).to_period(axis.freq).is_unique:
+    if not index.tz_localize(None).to_period(axis.freqstr).is_unique:
         return ""
     zone = "" if index.tz is None else ".tz_localize(None)"
     return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
