@@ -1,6 +1,6 @@
 """Cross-validate and tune a forecaster on a DataFrame with scikit-learn: the frame is passed as it is.
 
-Each fold trains on the rows in front of its test rows and is scored on the forecast of those rows.
+Each fold trains on the rows before its test rows and is scored on the forecast of those rows.
 """
 
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
