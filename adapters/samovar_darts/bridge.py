@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 from darts.utils.likelihood_models.torch import QuantileRegression
+from darts.utils.serialization import add_safe_globals
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from samovar_darts.base import DartsModel
-from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
 from samovar_forecast.data.scaling import Scaler
-from samovar_forecast.forecaster import Forecaster
-from samovar_forecast.training.config import check_training_config
+from samovar_forecast.estimator import Forecaster
+from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device
 
 _LOSSES = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
@@ -44,8 +46,6 @@ def from_core(core: Forecaster) -> DartsModel:
     ValueError
         If a hyperparameter is out of range, an unfitted `core` has no `context_length`, or a fitted one learned from a
         panel, whose series have a scaler each.
-    TypeError
-        If there is no darts model of its network.
 
     Examples
     --------
@@ -53,18 +53,17 @@ def from_core(core: Forecaster) -> DartsModel:
     >>> from_core(SAMoVARForecaster(horizon=12, context_length=48)).output_chunk_length
     12
     """
+    fitted = core.fitted_ if hasattr(core, "fitted_") else None
+    if fitted is not None:
+        core = type(core)(**fitted.hyperparameters)
     check_training_config(core)
-    model_class = next((model for model in ALL_MODELS if model.network_class is core.network_class), None)
-    if model_class is None:
-        known = [model.__name__ for model in ALL_MODELS]
-        raise TypeError(f"{type(core).__name__} has no darts model; there are {known}")
-    fitted = hasattr(core, "network_")
-    if fitted and not hasattr(core, "scaler_"):
+    model_class = model_class_for(type(core))
+    if fitted is not None and fitted.data.is_panel:
         raise ValueError(
             f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
             f"series: make the darts model of an unfitted {type(core).__name__} and fit that on a list of series"
         )
-    context_length = core.context_length_ if fitted else core.context_length
+    context_length = core.context_length if fitted is None else fitted.data.context_length
     if context_length is None:
         raise ValueError(
             "darts needs context_length before it has seen data, and it is None: set it, e.g. "
@@ -87,19 +86,58 @@ def from_core(core: Forecaster) -> DartsModel:
             for field in (*model_class.network_fields(), *model_class.training_fields())
         },
     )
-    if not fitted:
-        return model
-    state = {f"network.{name}": value for name, value in core.network_.state_dict().items()}
-    state |= _scaler_state("scaler", core.scaler_)
-    state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None, len(core.calendar_))
-    past = core.columns_[: -len(core.targets_)]
-    seen = {
-        "step": [str(core.frequency_)],
-        "series": list(map(str, core.targets_)),
-        "past_covariates": list(map(str, past)) or None,
-        "future_covariates": None if core.calendar_ else list(map(str, core.known_)) or None,
+    return model if fitted is None else _with_weights(model, fitted)
+
+
+def model_class_for(core_class: type[Forecaster]) -> type[DartsModel]:
+    """The darts class of a forecaster class: the one of its network, else one made from it.
+
+    A model of a class that was made is loaded where this function has been called before.
+
+    Parameters
+    ----------
+    core_class : type
+        A forecaster of samovar-forecast, or a subclass of `Forecaster` of your own.
+    """
+    waiting = list(DartsModel.__subclasses__())
+    while waiting:
+        cls = waiting.pop()
+        if cls.network_class is core_class.network_class:
+            return cls
+        waiting += cls.__subclasses__()
+    configs = (cls for cls in core_class.__mro__ if is_dataclass(cls) and not issubclass(cls, Forecaster))
+    bases = tuple(cls for cls in configs if not issubclass(cls, TrainingConfig))
+    recipe = next(
+        cls for cls in core_class.__mro__ if issubclass(cls, TrainingConfig) and not issubclass(cls, Forecaster)
+    )
+    stem = core_class.__name__.removesuffix("Forecaster")
+    name = f"{core_class.__module__}.{stem}Model".replace(".", "_")  # of this module, where pickle finds it
+    namespace = {
+        "__doc__": core_class.__doc__,
+        "__module__": __name__,
+        "__qualname__": name,
+        "network_class": core_class.network_class,
+        "recipe": recipe,
     }
-    return model.adopt(len(past), len(core.known_), core.calendar_, state, seen)
+    made = type(name, (DartsModel, *bases), namespace)
+    globals()[name] = made
+    add_safe_globals([made, core_class.network_class])
+    return made
+
+
+def _with_weights(model: DartsModel, fitted: Fitted) -> DartsModel:
+    data = fitted.data
+    state = {f"network.{name}": value for name, value in fitted.network.state_dict().items()}
+    state |= _scaler_state("scaler", data.series[None].scaler)
+    state |= _scaler_state("known_scaler", data.known_scaler, len(data.calendar))
+    past = data.columns[: -len(data.targets)]
+    seen = {
+        "step": [str(data.frequency)],
+        "series": list(map(str, data.targets)),
+        "past_covariates": list(map(str, past)) or None,
+        "future_covariates": None if data.calendar else list(map(str, data.known)) or None,
+    }
+    return model.adopt(len(past), len(data.known), data.calendar, state, seen)
 
 
 def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
