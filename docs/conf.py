@@ -43,7 +43,7 @@ if os.environ.get("SAMOVAR_DOCS_INTERSPHINX"):
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds for a cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 

@@ -19,24 +19,19 @@ LEFT = {  # pattern: what to write
     r"without a word\b": "silently",
 }
 WORDS = re.compile("|".join(rf"\b{pattern}" for pattern in LEFT), re.IGNORECASE)
-WRITTEN_BY_PROGRAMS = {  # their words are in the code named here, which a report copies
-    "benchmark.md": "samovar_forecast/benchmark/report.py",
-    "faults.md": "studies/faults/page.py",
-    "speed.md": "studies/speed/report.py",
+DOCS = ROOT / "docs"
+WRITTEN_BY_PROGRAMS = {  # their words are in the code named here
+    DOCS / "evidence" / "benchmark.md": "samovar_forecast/benchmark/report.py",
+    DOCS / "evidence" / "faults.md": "studies/faults/page.py",
+    DOCS / "evidence" / "speed.md": "studies/speed/report.py",
 }
 
 
-def pages():
-    built = {"_build", "generated"}
-    for page in [
-        *sorted(ROOT.glob("*.md")),
-        *sorted((ROOT / "docs").rglob("*.md")),
-        *sorted((ROOT / "docs").glob("*.py")),
-    ]:
-        generated = page.parent.name == "evidence" and page.name in WRITTEN_BY_PROGRAMS
-        if not generated and not built & set(page.relative_to(ROOT).parts):
-            yield page
-
+PAGES = [
+    page
+    for page in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), DOCS / "conf.py"]
+    if page not in WRITTEN_BY_PROGRAMS and not {"_build", "generated"} & set(page.relative_to(ROOT).parts)
+]
 
 # Folders of code whose docstrings, comments and messages are held to the same words.
 CODE_FOLDERS: list[str] = ["examples"]
@@ -47,7 +42,7 @@ def code():
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", [*pages(), *code()], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*PAGES, *code()], ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_words_are_those_of_the_field(path):
     found = [
         f"{path.relative_to(ROOT)}:{number}: {match.group()!r}"
@@ -65,3 +60,18 @@ def test_an_old_word_is_found(text):
 @pytest.mark.parametrize("text", ["a clone", "recommend", "an amendment", "alone", "a single series"])
 def test_other_words_are_not(text):
     assert not WORDS.search(text)
+
+
+NOT_YET = {DOCS / "intervals.md"}
+READ = [
+    page
+    for page in PAGES
+    if DOCS in page.parents and page.suffix == ".md" and page not in NOT_YET and "```{include}" not in page.read_text()
+]
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_begins_with_what_the_reader_can_do(page):
+    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(), flags=re.DOTALL).strip()
+    first = re.split(r"(?<=[.?:])\s", text.partition("\n\n")[2])[:2]
+    assert any(sentence.startswith("You ") for sentence in first)
