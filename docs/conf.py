@@ -50,12 +50,14 @@ nb_merge_streams = True
 autosummary_generate = True
 autosummary_imported_members = True
 autodoc_typehints = "none"  # a docstring names the types
+toc_object_entries_show_parents = "hide"
 default_role = "literal"  # docstrings write code in single backticks
 numpydoc_show_class_members = False
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"samovar-forecast {version}"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
