@@ -30,7 +30,7 @@ CASES: list[Case] = [
 _STAGES = {  # and the function that is it
     "all": ("samovar_forecast/estimator.py", "fit"),
     "windows": ("samovar_forecast/training/split.py", "split_windows"),
-    "network": ("samovar_forecast/updating.py", "_build_network"),
+    "network": ("samovar_forecast/forecasting/fit.py", "network_for"),
     "Lightning module, with the copy for averaged weights": ("samovar_forecast/training/module.py", "__init__"),
     "Trainer": ("samovar_forecast/training/engine.py", "_trainer"),
     "size of the parts of a batch": ("samovar_forecast/training/batch_sizes.py", "count_parts"),
