@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from samovar_forecast.explain import VARForecaster
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
@@ -16,7 +15,7 @@ from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe,
 
 
 @hyperparameters
-class SAMoVARForecaster(SAMoVARConfig, VARForecaster):
+class SAMoVARForecaster(SAMoVARConfig, Forecaster):
     """SAMoVAR: linear attention realigned as an exact, readable vector autoregression.
 
     The choice for multivariate series with long history, where you want to see which past segment of which
@@ -59,7 +58,7 @@ class LinTransForecaster(LinTransConfig, Forecaster):
 
 
 @hyperparameters
-class FixedVARForecaster(FixedVARConfig, VARForecaster):
+class FixedVARForecaster(FixedVARConfig, Forecaster):
     """FixedVAR: SAMoVAR with autoregressive weights that are the same for every window.
 
     References

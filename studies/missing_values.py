@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.datasets import split
-from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.forecasters import ALL_FORECASTERS
 
 RESULTS = Path(__file__).parent / "results" / "missing_values.jsonl"

@@ -25,8 +25,8 @@ import torch
 from mutations import MUTATIONS, Material, other_tensor
 
 from samovar_forecast import AutoformerForecaster, PSFAttentionForecaster, SAMoVARForecaster
-from samovar_forecast.files.persistence import ModelFileError
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
+from samovar_forecast.files.model_file import ModelFileError
 
 SPARE_MEMORY = 2**30  # of address space: threads and arenas take some, the files are smaller than 100 kB
 

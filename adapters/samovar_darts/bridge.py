@@ -13,7 +13,8 @@ from samovar_darts.base import DartsModel
 from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
 from samovar_forecast.data.scaling import Scaler
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
+from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.devices import resolve_device
 
@@ -53,18 +54,20 @@ def from_core(core: Forecaster) -> DartsModel:
     >>> from_core(SAMoVARForecaster(horizon=12, context_length=48)).output_chunk_length
     12
     """
+    fitted = core.fitted_ if hasattr(core, "fitted_") else None
+    if fitted is not None:
+        core = type(core)(**fitted.hyperparameters)
     check_training_config(core)
     model_class = next((model for model in ALL_MODELS if model.network_class is core.network_class), None)
     if model_class is None:
         known = [model.__name__ for model in ALL_MODELS]
         raise TypeError(f"{type(core).__name__} has no darts model; there are {known}")
-    fitted = hasattr(core, "network_")
-    if fitted and not hasattr(core, "scaler_"):
+    if fitted is not None and fitted.data.is_panel:
         raise ValueError(
             f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
             f"series: make the darts model of an unfitted {type(core).__name__} and fit that on a list of series"
         )
-    context_length = core.context_length_ if fitted else core.context_length
+    context_length = core.context_length if fitted is None else fitted.data.context_length
     if context_length is None:
         raise ValueError(
             "darts needs context_length before it has seen data, and it is None: set it, e.g. "
@@ -87,19 +90,22 @@ def from_core(core: Forecaster) -> DartsModel:
             for field in (*model_class.network_fields(), *model_class.training_fields())
         },
     )
-    if not fitted:
-        return model
-    state = {f"network.{name}": value for name, value in core.network_.state_dict().items()}
-    state |= _scaler_state("scaler", core.scaler_)
-    state |= _scaler_state("known_scaler", core.known_scaler_ if core.known_ else None, len(core.calendar_))
-    past = core.columns_[: -len(core.targets_)]
+    return model if fitted is None else _with_weights(model, fitted)
+
+
+def _with_weights(model: DartsModel, fitted: Fitted) -> DartsModel:
+    data = fitted.data
+    state = {f"network.{name}": value for name, value in fitted.network.state_dict().items()}
+    state |= _scaler_state("scaler", data.series[None].scaler)
+    state |= _scaler_state("known_scaler", data.known_scaler, len(data.calendar))
+    past = data.columns[: -len(data.targets)]
     seen = {
-        "step": [str(core.frequency_)],
-        "series": list(map(str, core.targets_)),
+        "step": [str(data.frequency)],
+        "series": list(map(str, data.targets)),
         "past_covariates": list(map(str, past)) or None,
-        "future_covariates": None if core.calendar_ else list(map(str, core.known_)) or None,
+        "future_covariates": None if data.calendar else list(map(str, data.known)) or None,
     }
-    return model.adopt(len(past), len(core.known_), core.calendar_, state, seen)
+    return model.adopt(len(past), len(data.known), data.calendar, state, seen)
 
 
 def _trainer_arguments(core: Forecaster) -> dict[str, Any]:

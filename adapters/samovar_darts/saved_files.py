@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from samovar_forecast.files.atomic_files import replace_file
-from samovar_forecast.files.persistence import ModelFileError
+from samovar_forecast.files.model_file import ModelFileError
 
 
 def names_of(path: Path) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from sktime.split.base import BaseSplitter
 
 from samovar_forecast.data.panel import Panel, read_panel
 from samovar_forecast.data.time_axis import plain_index
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
@@ -144,8 +144,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
             core = train_on(source, self._core_params(), y, X, self.fine_tune_epochs)
         else:
             core = take_over(source, self._core_params(), y, X)
-        panel = core.read_history(y)
-        given = core.read_known(X, panel)
+        data = core.fitted_.data
+        panel = data.read_history(y)
+        given = data.read_known(X, panel)
         self.forecaster_, self._layout = core, panel.layout
         # In the order of y, which may be another one than that of pretrained weights.
         self._targets = core.targets_ if self.targets is not None else list(y.columns)
@@ -156,9 +157,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         return self
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> Self:
-        core = self.forecaster_
-        panel = core.read_new_rows(y)
-        given = core.read_known(X, panel)
+        core, data = self.forecaster_, self.forecaster_.fitted_.data
+        panel = data.read_history(y, shortest=1)
+        given = data.read_known(X, panel)
         for key, new in panel.frames.items():
             if key in self._observed and new.index[0] <= self._observed[key].cutoff[0]:
                 self._go_back(key, new, panel.name_of(key))
@@ -174,22 +175,24 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
 
     def _go_back(self, key: Hashable, new: pd.DataFrame, name: str) -> None:
         """Let the forecaster forget the rows of a series from the first of some new ones on."""
-        core = self.forecaster_
-        n_rows = core.context_length_ + core.horizon - 1
-        seen, known = self._observed[key].newest(n_rows, before=new.index[0])
-        if not core.is_panel_ and len(seen) + len(new) < core.context_length_:
+        fitted = self.forecaster_.fitted_
+        data = fitted.data
+        seen, known = self._observed[key].newest(data.context_length + data.horizon - 1, before=new.index[0])
+        if not data.is_panel and len(seen) + len(new) < data.context_length:
             raise ValueError(
                 f"{name} moves the cutoff back to {new.index[-1]}, which leaves {len(seen) + len(new)} rows of "
-                f"history; the network needs {core.context_length_}"
+                f"history; the network needs {data.context_length}"
             )
         if len(seen):
-            core.remember(key, seen, known)
+            series = data.series[key]
+            moved = {key: data.newest(seen, known, series.scaler, series.static)}
+            self.forecaster_.fitted_ = replace(fitted, data=data.with_series(moved))
 
     def _known_rows(
         self, given: Mapping[Hashable, pd.DataFrame], key: Hashable, index: pd.Index
     ) -> pd.DataFrame | None:
-        core = self.forecaster_
-        return core.known_rows(given.get(key), index, key) if core.known_ else None
+        data = self.forecaster_.fitted_.data
+        return data.known_rows(given.get(key), index, key) if data.known else None
 
     def _give_cutoff_a_frequency(self) -> None:
         """From one or two rows, and from those of a panel, sktime infers none."""
@@ -216,12 +219,12 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     def _forecast(
         self, fh: ForecastingHorizon, X: Any, columns: pd.Index, levels: Sequence[float] | None = None
     ) -> pd.DataFrame:
-        core = self.forecaster_
-        panel = Panel({key: series.history for key, series in core.series_.items()}, self._layout, "y")
+        fitted = self.forecaster_.fitted_
+        panel = Panel({key: series.history for key, series in fitted.data.series.items()}, self._layout, "y")
         asked: dict[Hashable, RowsAsked] = {
-            key: rows_asked(fh, rows, core.frequency_, panel.name_of(key)) for key, rows in self._observed.items()
+            key: rows_asked(fh, rows, fitted.data.frequency, panel.name_of(key)) for key, rows in self._observed.items()
         }
-        values = forecast_asked(core, self._observed, asked, core.read_known(X, panel), levels)
+        values = forecast_asked(fitted, self._observed, asked, fitted.data.read_known(X, panel), levels)
         return self._layout.assemble(
             {
                 key: pd.DataFrame(self._in_order(values[key]).reshape(len(labels), -1), index=labels, columns=columns)
@@ -261,14 +264,15 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         self, y: pd.DataFrame, cv: BaseSplitter, X: pd.DataFrame | None
     ) -> list[tuple[Any, pd.DataFrame]] | None:
         """Cutoff and forecast of all windows of a splitter, in large batches; None where that needs a loop."""
-        core, fh = self.forecaster_, cv.get_fh()
+        fitted, fh = self.forecaster_.fitted_, cv.get_fh()
+        data = fitted.data
         steps = fh.to_numpy()
         counts_rows = fh.is_relative and steps.dtype.kind == "i" and steps.min() > 0
         across_series = cv.get_tag("split_hierarchical", False, raise_error=False)
-        if not counts_rows or across_series or (isinstance(core.frequency_, int) and core.frequency_ > 1):
+        if not counts_rows or across_series or (isinstance(data.frequency, int) and data.frequency > 1):
             return None
-        panel = core.read_new_rows(y)
-        windows = forecast_windows(core, self._observed, panel, cv, core.read_known(X, panel), steps)
+        panel = data.read_history(y, shortest=1)
+        windows = forecast_windows(fitted, self._observed, panel, cv, data.read_known(X, panel), steps)
         if windows is None:
             return None
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from samovar_sktime.base import SktimeForecaster
 from samovar_sktime.registry import all_forecasters
 
@@ -41,7 +41,9 @@ def from_core(core: Forecaster) -> SktimeForecaster:
     if type(core) not in classes:
         known = sorted(core_class.__name__ for core_class in classes)
         raise TypeError(f"{type(core).__name__} has no sktime forecaster; these have one: {known}")
-    forecaster = classes[type(core)](**copy.deepcopy(core.get_params(deep=False)))
-    if hasattr(core, "network_"):
+    fitted = hasattr(core, "fitted_")
+    hyperparameters = core.fitted_.hyperparameters if fitted else core.get_params(deep=False)
+    forecaster = classes[type(core)](**copy.deepcopy(dict(hyperparameters)))
+    if fitted:
         forecaster._carry_weights(core)
     return forecaster

@@ -1,4 +1,4 @@
-"""Forecasts of a fitted forecaster at any rows of its series, ahead of the newest row and behind it."""
+"""Forecasts of a fitted forecaster at any rows of its series, after the newest row and before it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sktime.split.base import BaseSplitter
 
 from samovar_forecast.data.panel import Panel
 from samovar_forecast.data.time_axis import continue_index
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_sktime.moving_cutoffs import window_ends
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.rows_asked import RowsAsked
 
 
 def forecast_asked(
-    core: Forecaster,
+    fitted: Fitted,
     observed: Mapping[Hashable, ObservedRows],
     asked: Mapping[Hashable, RowsAsked],
     given: Mapping[Hashable, pd.DataFrame],
@@ -32,8 +33,7 @@ def forecast_asked(
 
     Parameters
     ----------
-    core : Forecaster
-        Fitted.
+    fitted : Fitted
     observed, asked : mapping
         For each series of the forecaster.
     given : mapping
@@ -46,16 +46,16 @@ def forecast_asked(
     output : (n_asked, n_targets, n_levels) for each series, where points count as one level
     """
     n_levels = 1 if levels is None else len(levels)
-    values = {key: np.empty((len(rows.steps), len(core.targets_), n_levels)) for key, rows in asked.items()}
+    values = {key: np.empty((len(rows.steps), len(fitted.data.targets), n_levels)) for key, rows in asked.items()}
     furthest: dict[int, list[Hashable]] = {}
     for key, (_, steps) in asked.items():
         behind = steps <= 0
         if behind.any():
-            values[key][behind] = _one_step_ahead(core, key, observed[key], given.get(key), steps[behind], levels)
+            values[key][behind] = _one_step_ahead(fitted, key, observed[key], given.get(key), steps[behind], levels)
         if not behind.all():
             furthest.setdefault(int(steps.max()), []).append(key)
     for n_steps, keys in furthest.items():
-        forecasts = _from_newest_row(core, keys, given, n_steps, levels)
+        forecasts = _from_newest_row(fitted, keys, given, n_steps, levels)
         for key, forecast in zip(keys, forecasts, strict=True):
             steps = asked[key].steps
             values[key][steps > 0] = forecast[steps[steps > 0] - 1]
@@ -63,26 +63,23 @@ def forecast_asked(
 
 
 def _from_newest_row(
-    core: Forecaster,
+    fitted: Fitted,
     keys: Sequence[Hashable],
     given: Mapping[Hashable, pd.DataFrame],
     n_steps: int,
     levels: Sequence[float] | None,
 ) -> NDArray[np.float64]:
     """Forecasts of the next rows of some series: (n_keys, n_steps, n_targets, n_levels)."""
-    every = len(keys) == len(core.series_)
-    y = None if every else {key: core.series_[key].history for key in keys}
-    X: Any = {key: given[key] for key in keys if key in given} or None
-    if X is not None and not core.is_panel_:
-        X = X[None]
-    result = core.predict(y, X, n_steps) if levels is None else core.predict_quantiles(levels, y, X, n_steps)
-    parts = result.values() if isinstance(result, dict) else [result]
-    rows = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
-    return rows.reshape(len(keys), n_steps, len(core.targets_), -1)
+    data = fitted.data
+    panel = Panel({key: data.series[key].history for key in keys}, data.layout, "the training data")
+    statics = data.read_statics(panel, None)
+    windows, scalers = newest_windows(data, panel, given, statics, n_steps)
+    points, by_level = forecast_in_units(fitted, windows, scalers, n_steps, levels or ())
+    return points[..., None] if levels is None else by_level
 
 
 def _one_step_ahead(
-    core: Forecaster,
+    fitted: Fitted,
     key: Hashable,
     observed: ObservedRows,
     given: pd.DataFrame | None,
@@ -90,21 +87,19 @@ def _one_step_ahead(
     levels: Sequence[float] | None,
 ) -> NDArray[np.float64]:
     """Forecasts of rows that were seen, each from those in front of it: (n_rows, n_targets, n_levels)."""
-    frame, known = observed.newest(core.context_length_ + 1 - int(steps.min()))
+    data = fitted.data
+    frame, known = observed.newest(data.context_length + 1 - int(steps.min()))
     if given is not None:
         known = _replaced(known, given[given.index.isin(frame.index)])
-    series = core.series_[key]
-    contexts = core.row_contexts(frame, known, steps - 1 + len(frame), 1, key, series.static)
-    outputs = core.forecast_rows(contexts, 1)
-    if levels is None:
-        point = outputs[:, 0, :, core.network_.point_output]
-        return contexts.scaler.inverse(point, len(core.targets_))[..., None]
-    scaled = core.outputs_to_quantiles(outputs, levels, contexts.values, contexts.cutoffs)
-    return contexts.scaler.inverse_quantiles(scaled[:, 0])
+    series = data.series[key]
+    cutoffs = steps - 1 + len(frame)
+    windows = data.windows(frame, cutoffs, 1, series.scaler, key=key, X=known, static=series.static)
+    points, by_level = forecast_in_units(fitted, windows, [series.scaler], 1, levels or ())
+    return points[:, 0, :, None] if levels is None else by_level[:, 0]
 
 
 def forecast_windows(
-    core: Forecaster,
+    fitted: Fitted,
     observed: Mapping[Hashable, ObservedRows],
     panel: Panel,
     cv: BaseSplitter,
@@ -118,8 +113,7 @@ def forecast_windows(
 
     Parameters
     ----------
-    core : Forecaster
-        Fitted.
+    fitted : Fitted
     observed : mapping
         The rows seen, for each series of the forecaster.
     panel : Panel
@@ -130,35 +124,36 @@ def forecast_windows(
     steps : ndarray
         The steps to forecast from each window, 1 or greater.
     """
-    n_steps = int(steps.max())
+    data, n_steps = fitted.data, int(steps.max())
     by_series: list[list[tuple[Any, pd.DataFrame]]] = []
     for key, new in panel.frames.items():
         ends = window_ends(cv, new.index)
         if ends is None or key not in observed:
             return None
         new = new.iloc[: ends.max()]
-        seen, seen_known = observed[key].newest(core.context_length_, before=new.index[0])
-        follows = len(seen) == 0 or continue_index(seen.index, core.frequency_, 1)[0] == new.index[0]
-        if not follows or (not core.is_panel_ and len(seen) + ends.min() < core.context_length_):
+        seen, seen_known = observed[key].newest(data.context_length, before=new.index[0])
+        follows = len(seen) == 0 or continue_index(seen.index, data.frequency, 1)[0] == new.index[0]
+        if not follows or (not data.is_panel and len(seen) + ends.min() < data.context_length):
             return None
-        axis = new.index.append(continue_index(new.index, core.frequency_, n_steps))
-        if isinstance(axis, pd.DatetimeIndex) and not isinstance(core.frequency_, int):
-            axis = pd.DatetimeIndex(axis, freq=core.frequency_)
-        contexts = core.row_contexts(
+        axis = new.index.append(continue_index(new.index, data.frequency, n_steps))
+        if isinstance(axis, pd.DatetimeIndex) and not isinstance(data.frequency, int):
+            axis = pd.DatetimeIndex(axis, freq=data.frequency)
+        series = data.series[key]
+        windows = data.windows(
             pd.concat([seen, new]),
-            _replaced(seen_known, given.get(key)),
             len(seen) + ends,
             n_steps,
-            key,
-            core.series_[key].static,
+            series.scaler,
+            key=key,
+            X=_replaced(seen_known, given.get(key)),
+            static=series.static,
             n_future=int(ends.max() - ends.min()) + n_steps,
         )
-        outputs = core.forecast_rows(contexts, n_steps)
-        point = outputs[..., core.network_.point_output][:, steps - 1]
-        values = contexts.scaler.inverse(point, len(core.targets_))
+        points, _ = forecast_in_units(fitted, windows, [series.scaler], n_steps)
+        values = points[:, steps - 1]
         by_series.append(
             [
-                (axis[end - 1], pd.DataFrame(forecast, index=axis.take(end - 1 + steps), columns=core.targets_))
+                (axis[end - 1], pd.DataFrame(forecast, index=axis.take(end - 1 + steps), columns=data.targets))
                 for end, forecast in zip(ends, values, strict=True)
             ]
         )

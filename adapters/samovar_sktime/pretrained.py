@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
-from samovar_forecast.data.fitted_series import FittedSeries
-from samovar_forecast.data.frames import check_above_minus_one
+from samovar_forecast.data.fitted_data import FittedSeries
 from samovar_forecast.data.panel import Layout, Panel, read_panel
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
 
 # Beside the hyperparameters of the network itself these decide what goes into it and what comes out.
@@ -41,28 +40,29 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     """
     check_fits(source, hyperparameters)
     _check_covariates(source, X)
-    if X is not None and not source.known_:
+    trained = source.fitted_
+    if X is not None and not trained.data.known:
         raise ValueError(
             "X is given, and the weights were trained without covariates: pretrain with X, or train on with "
             "fine_tune_epochs=1 or more"
         )
-    core = copy.copy(source)
-    core.network_ = copy.deepcopy(source.network_)
-    core.set_params(**hyperparameters)
     panel = read_panel(y, missing=True)
-    core.layout_ = _layout(source, panel)
-    core.targets_, core.columns_, core.frequency_ = _matched(source, panel)
-    panel = core.read_history(y)
-    given, statics = core.read_known(X, panel), core.static_of(panel, None)
-    rows = {key: core.known_rows(given.get(key), frame.index, key) for key, frame in panel.frames.items()}
+    targets, columns, frequency = _matched(source, panel)
+    # The series of a single one keep its scaling; those of a panel theirs, and new ones are scaled by their own rows.
+    data = replace(trained.data, layout=_layout(source, panel), targets=targets, columns=columns, frequency=frequency)
+    panel = replace(data, series={}).read_history(y)  # new series may lie in another time zone
+    given, statics = data.read_known(X, panel), data.read_statics(panel, None)
     series: dict[Hashable, FittedSeries] = {}
     for key, frame in panel.frames.items():
-        if core.log1p:
-            check_above_minus_one(frame, core.targets_, panel.name_of(key))
-        series[key] = FittedSeries(frame, rows[key], source.scaler_of(key, frame), statics.get(key))
-    core.series_ = series
-    for key, frame in panel.frames.items():
-        core.remember(key, frame, rows[key])
+        known = data.known_rows(given.get(key), frame.index, key)
+        series[key] = data.newest(frame, known, trained.data.scaler_of(key, frame), statics.get(key))
+    core = type(source)(**hyperparameters)
+    core.fitted_ = replace(
+        trained,
+        network=copy.deepcopy(trained.network),
+        data=replace(data, series=series),
+        hyperparameters=copy.deepcopy(hyperparameters),
+    )
     return core
 
 
@@ -93,14 +93,18 @@ def train_on(
     passing: dict[str, Any] = {"context_length": None}
     if epochs is not None:
         passing |= {"max_epochs": epochs, "max_steps": None}
-    core = type(source)(**hyperparameters | passing)
+    trained = type(source)(**hyperparameters | passing)
     if layout.kind == "single":
-        core.fit(panel.frames[None], X, init_from=source)
+        trained.fit(panel.frames[None], X, init_from=source)
     else:
         known = {None: X} if X is not None and panel.layout.kind == "single" else X
-        core.fit(panel.frames, known, init_from=source)
-    core.layout_ = layout
-    return core.set_params(**{name: hyperparameters[name] for name in passing})
+        trained.fit(panel.frames, known, init_from=source)
+    fitted = trained.fitted_
+    core = type(source)(**hyperparameters)
+    core.fitted_ = replace(
+        fitted, data=replace(fitted.data, layout=layout), hyperparameters=copy.deepcopy(hyperparameters)
+    )
+    return core
 
 
 def check_fits(source: Forecaster, hyperparameters: dict[str, Any]) -> None:
@@ -112,7 +116,7 @@ def check_fits(source: Forecaster, hyperparameters: dict[str, Any]) -> None:
         With the names and both values.
     """
     free = {field.name for field in fields(TrainingConfig)} - _INPUTS_AND_OUTPUTS
-    trained = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in free}
+    trained = {name: value for name, value in source.fitted_.hyperparameters.items() if name not in free}
     if hyperparameters["context_length"] in (None, source.context_length_):
         del trained["context_length"]
     changed = [name for name, value in trained.items() if _plain(value) != _plain(hyperparameters[name])]

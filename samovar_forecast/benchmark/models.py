@@ -14,8 +14,8 @@ from samovar_forecast.benchmark.protocol import Forecast, Task
 from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.benchmark.trained import Trained
 from samovar_forecast.data.time_axis import frequency_of
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.evaluation.seasonal_naive import season_length, seasonal_naive_backtest
-from samovar_forecast.forecaster import Forecaster
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from typing import Any
 from samovar_forecast.benchmark import recipes
 from samovar_forecast.benchmark.protocol import DEFAULT_SHARES, borders
 from samovar_forecast.benchmark.runs import Run
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files import datasets
-from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device

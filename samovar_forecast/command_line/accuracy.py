@@ -13,8 +13,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import pandas as pd
 
+    from samovar_forecast.estimator import Forecaster
     from samovar_forecast.evaluation.accuracy import Evaluation
-    from samovar_forecast.forecaster import Forecaster
 
 Evaluations = Mapping[Hashable, "Evaluation"]  # by series; a lone one has the name None
 

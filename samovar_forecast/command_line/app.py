@@ -44,7 +44,7 @@ from samovar_forecast.command_line.options import (
 )
 
 if TYPE_CHECKING:
-    from samovar_forecast.forecaster import Forecaster
+    from samovar_forecast.estimator import Forecaster
 
 # torch, pandas, matplotlib are imported where they are needed: --help and a wrong option answer at once.
 
@@ -252,7 +252,7 @@ def demo(
 
 
 def _load(model_file: Path) -> Forecaster:
-    from samovar_forecast.forecaster import Forecaster
+    from samovar_forecast.estimator import Forecaster
 
     return Forecaster.load(model_file)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from samovar_forecast.data.panel import Panel
-    from samovar_forecast.forecaster import Forecaster
+    from samovar_forecast.estimator import Forecaster
 
 # pandas and torch are imported where they are needed: --help and a wrong option answer at once.
 

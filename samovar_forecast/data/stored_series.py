@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,17 @@ class StoredSeries:
         """Some of the rows, in memory, as float64."""
         frame = pd.DataFrame(self.values[rows].astype(np.float64), index=self.index[rows], columns=self.columns)
         return frame if columns is None else frame[columns]
+
+    def scaled(self, columns: list[Hashable], scale: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray:
+        """Every row, scaled piece by piece into a file without a name beside this one.
+
+        It is gone when its last reader is, even where the process is killed.
+        """
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            scaled = np.memmap(file, dtype=np.float32, mode="w+", shape=self.values.shape)  # outlives the handle
+        for rows, frame in self.pieces(len(self), columns):
+            scaled[rows] = scale(frame)
+        return scaled
 
     def pieces(self, stop: int, columns: list[Hashable], n_values: int = 2**20) -> Iterator[tuple[slice, pd.DataFrame]]:
         """The rows in front of `stop`, so many numbers at a time."""

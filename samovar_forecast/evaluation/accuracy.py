@@ -15,7 +15,7 @@ from samovar_forecast.data.time_axis import frequency_of
 from samovar_forecast.evaluation.seasonal_naive import NAIVE, season_length, seasonal_naive_backtest
 
 if TYPE_CHECKING:
-    from samovar_forecast.forecaster import Forecaster
+    from samovar_forecast.estimator import Forecaster
 
 
 def mse(backtest: xr.Dataset) -> xr.DataArray:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.forecasting.rolling import forecast_cutoffs
+from samovar_forecast.forecasting.rolling import forecast
 from samovar_forecast.networks.network import ForecastNetwork
 
 MOST_WINDOWS = 2_000  # evenly spaced over the validation rows; more change little and cost a forecast each
@@ -98,24 +98,19 @@ def calibrate(network: ForecastNetwork, windows: Windows, *, held_out: bool) -> 
     That of a coverage c is the error with the rank ``ceil(c (n + 1))`` among n, so that a further window is
     covered with probability c at least, were the windows exchangeable.
     """
-    chosen = windows.starts.cpu()
+    starts = windows.starts.cpu()
     most = MOST_WINDOWS if held_out else MOST_TRAINED
-    n_windows = min(len(chosen), most, max(100, MOST_ERRORS // (windows.horizon * windows.n_targets)))
-    chosen = chosen[torch.linspace(0, len(chosen) - 1, n_windows).long()]
-    windows = windows.to(torch.device("cpu"))
-    n_targets, horizon = windows.n_targets, windows.horizon
-    cutoffs = chosen + windows.context_length
-    static = None
-    if windows.static is not None:
-        static = windows.static[torch.zeros_like(chosen) if windows.block is None else windows.block[chosen]]
-    outputs = forecast_cutoffs(network, windows.values, cutoffs, horizon, windows.known, static)
+    n_windows = min(len(starts), most, max(100, MOST_ERRORS // (windows.horizon * windows.n_targets)))
+    windows = windows.to(torch.device("cpu")).at(starts[torch.linspace(0, len(starts) - 1, n_windows).long()])
+    n_targets, horizon, cutoffs = windows.n_targets, windows.horizon, windows.cutoffs
+    outputs = forecast(network, windows, horizon)
     point = outputs[..., network.point_output].astype(np.float64)
     rows = (cutoffs.unsqueeze(1) + torch.arange(horizon)).numpy()
     errors = np.abs(windows.values[:, -n_targets:].numpy()[rows] - point)  # (n_windows, horizon, n_targets)
     active = activity(windows.values, cutoffs, windows.context_length, horizon, n_targets)
     floor = np.maximum(0.1 * np.median(active, axis=0), 1e-12)
     errors = errors / np.maximum(active, floor)[:, None, :]
-    return Calibration(_quantiles(errors), floor, len(chosen), held_out)
+    return Calibration(_quantiles(errors), floor, n_windows, held_out)
 
 
 def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int, n_targets: int) -> NDArray[np.float64]:

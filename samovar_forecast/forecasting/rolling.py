@@ -1,4 +1,4 @@
-"""Forecasts from many cutoffs at once, rolled forward beyond the network's horizon."""
+"""Forecasts of a network from windows, batch after batch, rolled forward beyond its horizon."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samovar_forecast.networks.network import Covariates, ForecastNetwork
+from samovar_forecast.data.windows import Windows
+from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.batch_sizes import forecast_batch_size
 from samovar_forecast.training.losses import ascending
 
 
-def forecast_cutoffs(
-    network: ForecastNetwork,
-    values: Tensor,
-    cutoffs: Tensor,
-    steps: int,
-    known: Tensor | None = None,
-    static: Tensor | None = None,
-) -> NDArray[np.float32]:
-    """Forecast `steps` rows from every cutoff, in one array; see `forecast_batches`.
+def forecast(network: ForecastNetwork, windows: Windows, steps: int) -> NDArray[np.float32]:
+    """Forecast `steps` rows after every window, in one array; see `forecast_batches`.
 
     Returns
     -------
@@ -31,24 +25,19 @@ def forecast_cutoffs(
 
     Shape
     -----
-    output : (n_cutoffs, steps, n_targets, n_outputs)
+    output : (n_windows, steps, n_targets, n_outputs)
     """
-    forecasts = np.empty((len(cutoffs), steps, network.n_targets, network.n_outputs), dtype=np.float32)
-    for rows, outputs in forecast_batches(network, values, cutoffs, steps, known, static):
+    forecasts = np.empty((len(windows), steps, network.n_targets, network.n_outputs), dtype=np.float32)
+    for rows, outputs in forecast_batches(network, windows, steps):
         forecasts[rows] = outputs
     return forecasts
 
 
 @torch.inference_mode()
 def forecast_batches(
-    network: ForecastNetwork,
-    values: Tensor,
-    cutoffs: Tensor,
-    steps: int,
-    known: Tensor | None = None,
-    static: Tensor | None = None,
+    network: ForecastNetwork, windows: Windows, steps: int
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Forecast `steps` rows from every cutoff, batch after batch, each sized to memory.
+    """Forecast `steps` rows after every window, batch after batch, each sized to memory.
 
     Beyond the network's horizon the point forecasts enter the context as if observed; past covariates keep
     their last value.
@@ -57,66 +46,36 @@ def forecast_batches(
     ----------
     network : ForecastNetwork
         In evaluation mode.
-    values : Tensor
-        Scaled series, targets last, NaN where not observed.
-    cutoffs : Tensor
-        Row number of the first step to forecast; `context_length` rows lie in front of each.
+    windows : Windows
+        Scaled series; known covariates reach up to the last step forecast.
     steps : int
-        Steps to forecast from each cutoff.
-    known : Tensor or None
-        Covariates known in the future, up to the last step forecast.
-    static : Tensor or None
-        Covariates constant in time, for each cutoff.
+        Steps to forecast after each window.
 
     Yields
     ------
     slice, ndarray
-        Which of the cutoffs, and their forecasts, scaled; several outputs are quantiles in ascending order.
+        Which of the windows, and their forecasts, scaled; several outputs are quantiles in ascending order.
 
     Shape
     -----
-    values : (n_rows, n_series)
-    cutoffs : (n_cutoffs,)
-    known : (n_rows or more, n_known)
-    static : (n_cutoffs, n_static)
     forecasts : (batch, steps, n_targets, n_outputs)
     """
     device = next(network.parameters()).device
-    values, known = values.to(device), None if known is None else known.to(device)
+    windows = windows.to(device)
     done = 0
-    for batch in cutoffs.to(device).split(forecast_batch_size(network, device)):
-        rows = slice(done, done + len(batch))
-        of_batch = None if static is None else static[rows].to(device)
-        yield rows, _roll_forward(network, values, batch, steps, known, of_batch).float().cpu().numpy()
-        done += len(batch)
+    for starts in windows.starts.split(forecast_batch_size(network, device)):
+        rows = slice(done, done + len(starts))
+        yield rows, _roll_forward(network, windows, starts, steps).float().cpu().numpy()
+        done += len(starts)
 
 
-def _roll_forward(
-    network: ForecastNetwork,
-    values: Tensor,
-    cutoffs: Tensor,
-    steps: int,
-    known: Tensor | None,
-    static: Tensor | None,
-) -> Tensor:
-    context_length, horizon = network.context_length, network.horizon
-    rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, 0, device=values.device)
-    past = values[rows]  # (batch, context_length, n_series)
+def _roll_forward(network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int) -> Tensor:
+    past = windows.past(starts)
     parts: list[Tensor] = []
-    for first in range(0, steps, horizon):
+    for first_step in range(0, steps, network.horizon):
         if parts:
-            covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, horizon, -1)
+            covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
             point = parts[-1][..., network.point_output]
-            past = torch.cat([past, torch.cat([covariates_kept, point], dim=2)], dim=1)[:, -context_length:]
-        covariates = Covariates(static=static)
-        if known is not None:
-            known_past, known_future = _known_windows(known, cutoffs + first, context_length, horizon)
-            covariates = covariates._replace(known_past=known_past, known_future=known_future)
-        parts.append(ascending(network(past, covariates)))
+            past = torch.cat([past, torch.cat([covariates_kept, point], dim=2)], dim=1)[:, -network.context_length :]
+        parts.append(ascending(network(past, windows.covariates(starts, first_step))))
     return torch.cat(parts, dim=1)[:, :steps]
-
-
-def _known_windows(known: Tensor, cutoffs: Tensor, context_length: int, horizon: int) -> tuple[Tensor, Tensor]:
-    rows = cutoffs.unsqueeze(1) + torch.arange(-context_length, horizon, device=known.device)
-    window = known[rows.clamp_(max=len(known) - 1)]  # rows past the last one belong to steps that are cut off
-    return window[:, :context_length], window[:, context_length:]

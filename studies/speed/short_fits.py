@@ -28,7 +28,7 @@ CASES: list[Case] = [
     {"name": "no validation, no intervals", "settings": {"validation_fraction": 0.0, "quantiles": [0.5]}},
 ]
 _STAGES = {  # and the function that is it
-    "all": ("samovar_forecast/forecaster.py", "fit"),
+    "all": ("samovar_forecast/estimator.py", "fit"),
     "windows": ("samovar_forecast/training/split.py", "split_windows"),
     "network": ("samovar_forecast/updating.py", "_build_network"),
     "Lightning module, with the copy for averaged weights": ("samovar_forecast/training/module.py", "__init__"),

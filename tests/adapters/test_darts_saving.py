@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samovar_darts import SAMoVARModel, base
-from samovar_forecast.files.persistence import ModelFileError
+from samovar_forecast.files.model_file import ModelFileError
 from tests.adapters.test_darts_models import make, waves
 
 

@@ -14,7 +14,7 @@ from samovar_forecast.benchmark.neuralforecast_models import window_batches
 from samovar_forecast.benchmark.one_run import measure
 from samovar_forecast.benchmark.plan import plan
 from samovar_forecast.benchmark.protocol import load_task, score
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from tests.conftest import waves
 
 CONTEXT, HORIZON = 24, 4

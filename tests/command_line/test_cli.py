@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import samovar_forecast
 from samovar_forecast.command_line.app import app
 from samovar_forecast.command_line.options import HYPERPARAMETERS, words_of
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.tables import read_table
-from samovar_forecast.forecaster import Forecaster
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.training.config import TrainingConfig
 from tests.command_line.calls import QUICK, SETTINGS, assert_same, call, refused

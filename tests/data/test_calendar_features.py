@@ -6,7 +6,7 @@ import pytest
 
 from samovar_forecast import AutoformerForecaster, SAMoVARForecaster
 from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
 from tests.conftest import TINY, waves
 
 EVERY = ["minute", "hour", "dayofweek", "day", "dayofyear", "week", "month"]

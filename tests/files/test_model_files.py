@@ -21,12 +21,12 @@ import torch
 from safetensors.torch import load as from_bytes
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.files import fitted_state
-from samovar_forecast.files.persistence import LONGEST_HEADER, ModelFileError
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
+from samovar_forecast.files import model_content
+from samovar_forecast.files.model_file import LONGEST_HEADER, ModelFileError
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from tests.conftest import TINY, suited, waves
-from tests.files.test_persistence import DATA, change_header, header_of, panel_data, write_signed
+from tests.files.test_model_content import DATA, change_header, header_of, panel_data, write_signed
 from tests.peak_memory import numbers_printed_by
 
 
@@ -167,7 +167,7 @@ def test_giving_up_at_any_call_leaves_pytorch_as_it_was(path, monkeypatch):
     """The bound may be reached while a block inside the network's constructor is being left."""
     refused = 0
     for calls in range(8):
-        monkeypatch.setattr(fitted_state, "_CALLS_PER_TENSOR", calls)
+        monkeypatch.setattr(model_content, "_CALLS_PER_TENSOR", calls)
         try:
             Forecaster.load(path)
         except ModelFileError:

@@ -7,7 +7,7 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -15,19 +15,18 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.atomic_files import replace_file
-from samovar_forecast.files.fitted_state import describe, rebuild, tensors_of
+from samovar_forecast.files.model_content import describe, rebuild, tensors_of
 from samovar_forecast.files.older_formats import modernise
 from samovar_forecast.training.fingerprints import digest_of
 
-if TYPE_CHECKING:
-    from samovar_forecast.forecaster import Forecaster
-
-    F = TypeVar("F", bound=Forecaster)
+F = TypeVar("F", bound=Forecaster)
 
 FORMAT_VERSION = 3
 LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
 _HEADER, _DIGEST = "samovar_forecast", "sha256"
+_PACKAGE = "samovar_forecast.forecasters"  # the home of the classes in files that name none
 # What reading can meet in a file that somebody wrote by hand; anything else is a fault of this package.
 _WRONG_CONTENT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
                   ValueError)  # fmt: skip
@@ -46,29 +45,28 @@ def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If the class is not one of the package's, or the name of a column or a series is no string, number, bool,
-        None or tuple of those, or the time zone of the index has no name.
+        If the name of a column or a series is no string, number, bool, None or tuple of those, or the time zone of the
+        index has no name.
     ValueError
-        If there are so many series that their names make the header longer than 64 MB, the step of the index has a
-        calendar of its own, or a hyperparameter that decides the windows was set to another value after `fit`.
+        If there are so many series that their names make the header longer than 64 MB, or the step of the index has a
+        calendar of its own.
     OSError
         If the file cannot be written; an older file of the same name survives.
     """
-    if type(forecaster) is not _registry().get(type(forecaster).__name__):
-        raise TypeError(f"{type(forecaster).__name__} is not a forecaster of this package and cannot be saved")
-    _check_unchanged(forecaster)
-    tensors = tensors_of(forecaster)
+    fitted = forecaster.fitted_
+    tensors = tensors_of(fitted)
     versions = {name: version(name) for name in ("samovar-forecast", "torch", "pandas", "numpy", "safetensors")}
     header = json.dumps(
         {
             "format": FORMAT_VERSION,
-            "class": type(forecaster).__name__,
+            "class": type(forecaster).__qualname__,
+            "module": type(forecaster).__module__,
             "versions": versions | {"python": platform.python_version()},
-            **describe(forecaster),
+            **describe(fitted),
         }
     )
     if len(header) > LONGEST_HEADER // 2:  # the container escapes its quotation marks
-        raise ValueError(f"{len(forecaster.series_)} series are too many for the header of a model file")
+        raise ValueError(f"{len(fitted.data.series)} series are too many for the header of a model file")
     # A tensor, because the order of several texts would change from file to file.
     tensors[_DIGEST] = torch.tensor(list(bytes.fromhex(digest_of(tensors, header))), dtype=torch.uint8)
     replace_file(path, to_bytes(tensors, {_HEADER: header}))
@@ -87,11 +85,16 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
         If the file is not a model, is damaged, newer than this version of the package, or holds another class.
     """
     header, tensors = _read(Path(path))
-    name = header.get("class")
-    registered = _registry().get(name) if isinstance(name, str) else None
-    if registered is None or not issubclass(registered, cls):
-        wanted = cls.__name__ if cls.__name__ in _registry() else f"one of {sorted(_registry())}"
-        raise ModelFileError(f"{path} holds {name!r}, not {wanted}")
+    name, module = header.get("class"), header.get("module", _PACKAGE)
+    if not (isinstance(name, str) and isinstance(module, str)):
+        raise ModelFileError(f"{path} is not a complete model file: it names no class")
+    registered = _known_classes().get((module, name))
+    if registered is None:
+        package, *_ = module.split(".")
+        cure = f"import {module} first, which defines it" if package != "samovar_forecast" else "update the package"
+        raise ModelFileError(f"{path} holds a {name} of {module}, which this process does not know: {cure}")
+    if not issubclass(registered, cls):
+        raise ModelFileError(f"{path} holds a {name}, not a {cls.__name__}; load it by {name}.load or Forecaster.load")
     try:
         modernise(header, tensors)
         return rebuild(registered, header, tensors)
@@ -99,21 +102,17 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
         raise ModelFileError(f"{path} is not a complete model file: {error}") from error
 
 
-def _check_unchanged(forecaster: Forecaster) -> None:
-    network, quantiles = forecaster.network_, forecaster.quantiles
-    for name, now, fitted in (
-        ("horizon", forecaster.horizon, network.horizon),
-        ("context_length", forecaster.context_length or network.context_length, network.context_length),
-        ("number of quantiles", 1 if quantiles is None else len(quantiles), network.n_outputs),
-    ):
-        if now != fitted:
-            raise ValueError(f"{name} is {now}, and was {fitted} in fit; set it back, or fit again")
+def _known_classes() -> dict[tuple[str, str], type[Forecaster]]:
+    """Every forecaster class that has been defined, by module and name: those of a file are looked up, not imported."""
+    import samovar_forecast.forecasters  # noqa: F401  # defines those of the package
 
-
-def _registry() -> dict[Any, type[Any]]:
-    from samovar_forecast.forecasters import ALL_FORECASTERS
-
-    return {forecaster.__name__: forecaster for forecaster in ALL_FORECASTERS}
+    known: dict[tuple[str, str], type[Forecaster]] = {}
+    waiting = list(Forecaster.__subclasses__())
+    while waiting:
+        cls = waiting.pop(0)
+        known[cls.__module__, cls.__qualname__] = cls  # of several in a notebook, the one defined last
+        waiting += cls.__subclasses__()
+    return known
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

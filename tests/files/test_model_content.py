@@ -12,8 +12,8 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save_file
 
 from samovar_forecast import LinTransForecaster, SAMoVARForecaster
-from samovar_forecast.files.persistence import ModelFileError
-from samovar_forecast.forecaster import Forecaster
+from samovar_forecast.estimator import Forecaster
+from samovar_forecast.files.model_file import ModelFileError
 from samovar_forecast.training.fingerprints import digest_of
 from tests.conftest import TINY, waves
 from tests.data.test_frames import REGULAR

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,19 +12,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from samovar_forecast.data.fitted_series import FittedSeries
+from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
+from samovar_forecast.forecasting.fit import network_for
+from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import check_training_config
 from samovar_forecast.training.summary import TrainingSummary
-
-if TYPE_CHECKING:
-    from samovar_forecast.forecaster import Forecaster
-
-    F = TypeVar("F", bound=Forecaster)
 
 _NETWORK = "network."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
@@ -32,7 +31,7 @@ _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length,
 _OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
 
 
-def describe(forecaster: Forecaster) -> dict[str, Any]:
+def describe(fitted: Fitted) -> dict[str, Any]:
     """Everything about a fitted forecaster that is no array, as JSON takes it.
 
     A `random_state` object is described as None.
@@ -42,38 +41,39 @@ def describe(forecaster: Forecaster) -> dict[str, Any]:
     TypeError
         If the name of a column or of a series is no string, number, bool, None or tuple of those.
     """
-    calibration = forecaster.calibration_
+    data, calibration = fitted.data, fitted.calibration
     return {
-        "hyperparameters": _hyperparameters(forecaster),
+        "hyperparameters": _describe_hyperparameters(fitted.hyperparameters),
         **{
-            name: [_encode(label) for label in getattr(forecaster, f"{name}_")]
+            name: [_encode(label) for label in getattr(data, name)]
             for name in ("columns", "targets", "known", "static")
         },
-        "calendar": forecaster.calendar_,
-        "context_length": forecaster.context_length_,
-        "layout": asdict(forecaster.layout_)
-        | {name: [_encode(label) for label in getattr(forecaster.layout_, name)] for name in ("names", "column_names")},
+        "calendar": data.calendar,
+        "context_length": data.context_length,
+        "layout": asdict(data.layout)
+        | {name: [_encode(label) for label in getattr(data.layout, name)] for name in ("names", "column_names")},
         "series": [
             {
                 "name": _encode(key),
                 "n_rows": len(series.history),
-                "index": describe_index(series.history.index, forecaster.frequency_)
+                "index": describe_index(series.history.index, data.frequency)
                 | {"name": _encode(series.history.index.name)},
             }
-            for key, series in forecaster.series_.items()
+            for key, series in data.series.items()
         ],
         "calibration": None
         if calibration is None
         else {"n_windows": calibration.n_windows, "held_out": calibration.held_out},
-        "training": asdict(forecaster.training_summary_),
+        "training": asdict(fitted.summary),
     }
 
 
-def tensors_of(forecaster: Forecaster) -> dict[str, Tensor]:
+def tensors_of(fitted: Fitted) -> dict[str, Tensor]:
     """The weights, and everything else that is an array."""
-    weights = forecaster.network_.state_dict()
+    data = fitted.data
+    weights = fitted.network.state_dict()
     tensors = {_NETWORK + name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    every = list(forecaster.series_.values())
+    every = list(data.series.values())
     arrays = {
         "center": np.stack([series.scaler.center for series in every]),
         "scale": np.stack([series.scaler.scale for series in every]),
@@ -81,21 +81,20 @@ def tensors_of(forecaster: Forecaster) -> dict[str, Tensor]:
         "history": np.concatenate([series.history.to_numpy() for series in every]),
         "index": np.concatenate([index_numbers(series.history.index) for series in every]),
     }
-    if forecaster.known_:
-        arrays["known_center"], arrays["known_scale"] = forecaster.known_scaler_.center, forecaster.known_scaler_.scale
+    if data.known_scaler is not None:
+        arrays["known_center"], arrays["known_scale"] = data.known_scaler.center, data.known_scaler.scale
         arrays["known_history"] = np.concatenate(
             [series.known.to_numpy() for series in every if series.known is not None]
         )
-    if forecaster.static_:
-        scaler = forecaster.static_scaler_
-        arrays["static_center"], arrays["static_scale"] = scaler.center, scaler.scale
+    if data.static_scaler is not None:
+        arrays["static_center"], arrays["static_scale"] = data.static_scaler.center, data.static_scaler.scale
         arrays["static"] = np.stack([series.static for series in every if series.static is not None])
-    if forecaster.calibration_ is not None:
-        arrays["scores"], arrays["floor"] = forecaster.calibration_.scores, forecaster.calibration_.floor
+    if fitted.calibration is not None:
+        arrays["scores"], arrays["floor"] = fitted.calibration.scores, fitted.calibration.floor
     return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
 
 
-def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) -> F:
+def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Tensor]) -> Forecaster:
     """The forecaster of a header and its tensors; its network lies on the CPU.
 
     Raises
@@ -106,50 +105,63 @@ def rebuild(cls: type[F], header: dict[str, Any], tensors: dict[str, Tensor]) ->
     given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
     forecaster = cls(**given)
     check_training_config(forecaster)
-    for name in ("columns", "targets", "known", "static"):
-        setattr(forecaster, f"{name}_", [_decode(label) for label in header[name]])
-    forecaster.calendar_, forecaster.context_length_ = header["calendar"], header["context_length"]
-    if forecaster.context_length not in (None, forecaster.context_length_):
-        raise ValueError(f"it has the context lengths {forecaster.context_length} and {forecaster.context_length_}")
-    if not (1 <= forecaster.context_length_ <= _LONGEST_WINDOW and forecaster.horizon <= _LONGEST_WINDOW):
+    context_length, horizon = header["context_length"], forecaster.horizon
+    if forecaster.context_length not in (None, context_length):
+        raise ValueError(f"it has the context lengths {forecaster.context_length} and {context_length}")
+    if not (1 <= context_length <= _LONGEST_WINDOW and horizon <= _LONGEST_WINDOW):
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
-    forecaster.layout_ = _restore_layout(header["layout"])
-    forecaster.training_summary_ = TrainingSummary(**header["training"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
-    _check_shapes(forecaster, header, arrays)
-    if forecaster.known_:
-        forecaster.known_scaler_ = _affine(arrays["known_center"], arrays["known_scale"])
-    if forecaster.static_:
-        forecaster.static_scaler_ = _affine(arrays["static_center"], arrays["static_scale"])
-    forecaster.calibration_ = None
-    if header["calibration"] is not None:
-        forecaster.calibration_ = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
-    forecaster.series_ = {}
+    labels = {name: [_decode(label) for label in header[name]] for name in ("columns", "targets", "known", "static")}
+    _check_shapes(labels, horizon, header, arrays)
+    columns, known, static = labels["columns"], labels["known"], labels["static"]
+    series: dict[Any, FittedSeries] = {}
     first = 0
     for number, described in enumerate(header["series"]):
         rows = slice(first, first + described["n_rows"])
         first = rows.stop
-        index, forecaster.frequency_ = restore_index(arrays["index"][rows], described["index"])
+        index, frequency = restore_index(arrays["index"][rows], described["index"])
         index = index.rename(_decode(described["index"]["name"]))
-        forecaster.series_[_decode(described["name"])] = FittedSeries(
-            pd.DataFrame(arrays["history"][rows], index=index, columns=forecaster.columns_),
-            pd.DataFrame(arrays["known_history"][rows], index=index, columns=forecaster.known_)
-            if forecaster.known_
-            else None,
+        series[_decode(described["name"])] = FittedSeries(
+            pd.DataFrame(arrays["history"][rows], index=index, columns=columns),
+            pd.DataFrame(arrays["known_history"][rows], index=index, columns=known) if known else None,
             Scaler(arrays["center"][number], arrays["scale"][number], arrays["logarithmic"]),
-            arrays["static"][number] if forecaster.static_ else None,
+            arrays["static"][number] if static else None,
         )
+    data = FittedData(
+        horizon=horizon,
+        context_length=context_length,
+        scaling=forecaster.scaler,
+        log1p=forecaster.log1p,
+        columns=columns,
+        targets=labels["targets"],
+        frequency=frequency,
+        layout=_restore_layout(header["layout"]),
+        series=series,
+        calendar=header["calendar"],
+        known=known,
+        static=static,
+        known_scaler=_affine(arrays["known_center"], arrays["known_scale"]) if known else None,
+        static_scaler=_affine(arrays["static_center"], arrays["static_scale"]) if static else None,
+    )
+    calibration = None
+    if header["calibration"] is not None:
+        calibration = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
-    forecaster.network_ = _network(forecaster, weights)
+    quantiles = None if forecaster.quantiles is None else tuple(forecaster.quantiles)
+    summary = TrainingSummary(**header["training"])
+    network = _network(forecaster, data, weights)
+    forecaster.fitted_ = Fitted(network, data, quantiles, calibration, summary, forecaster.get_params(deep=False))
     return forecaster
 
 
-def _check_shapes(forecaster: Forecaster, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def _check_shapes(
+    labels: dict[str, list[Any]], horizon: int, header: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
     n_rows = [described["n_rows"] for described in header["series"]]
     if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
         raise ValueError("its series do not have the rows that it holds")
     n_series, rows = len(n_rows), sum(n_rows)
-    columns, known, static = len(forecaster.columns_), len(forecaster.known_), len(forecaster.static_)
+    columns, targets, known, static = (len(labels[name]) for name in ("columns", "targets", "known", "static"))
     shapes: dict[str, tuple[int, ...]] = {
         "center": (n_series, columns), "scale": (n_series, columns), "logarithmic": (columns,),
         "history": (rows, columns), "index": (rows,),
@@ -159,8 +171,7 @@ def _check_shapes(forecaster: Forecaster, header: dict[str, Any], arrays: dict[s
     if static:
         shapes |= {"static_center": (static,), "static_scale": (static,), "static": (n_series, static)}
     if header["calibration"] is not None:
-        targets = len(forecaster.targets_)
-        shapes |= {"scores": (len(arrays["scores"]), forecaster.horizon, targets), "floor": (targets,)}
+        shapes |= {"scores": (len(arrays["scores"]), horizon, targets), "floor": (targets,)}
     kinds = {"index": "i", "logarithmic": "b"}
     wrong = [
         name
@@ -171,11 +182,12 @@ def _check_shapes(forecaster: Forecaster, header: dict[str, Any], arrays: dict[s
         raise ValueError(f"{wrong} are not of the size that its columns and series ask for")
 
 
-def _network(forecaster: Forecaster, weights: dict[str, Tensor]) -> ForecastNetwork:
+def _network(forecaster: Forecaster, data: FittedData, weights: dict[str, Tensor]) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
+    network_class = forecaster.network_class
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = forecaster._build_network().state_dict()
+        sketch = network_for(network_class, forecaster, data).state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -183,7 +195,7 @@ def _network(forecaster: Forecaster, weights: dict[str, Tensor]) -> ForecastNetw
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with torch.random.fork_rng(devices=[]):
-        network = forecaster._build_network()
+        network = network_for(network_class, forecaster, data)
     network.load_state_dict(weights)
     return network.eval()
 
@@ -206,8 +218,8 @@ def _affine(center: np.ndarray, scale: np.ndarray) -> Scaler:
     return Scaler(center, scale, np.zeros(len(center), dtype=bool))
 
 
-def _hyperparameters(forecaster: Forecaster) -> dict[str, Any]:
-    values = {field.name: getattr(forecaster, field.name) for field in fields(forecaster)}
+def _describe_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(hyperparameters)
     if isinstance(values["random_state"], np.random.RandomState):
         values["random_state"] = None  # the state of a generator is no part of a trained model
     if isinstance(values["targets"], (pd.Index, np.ndarray)):

@@ -1,0 +1,764 @@
+"""The sklearn-style estimator: series in, forecasts out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
+from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
+from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.stored_series import StoredSeries
+from samovar_forecast.data.time_axis import Frequency, continue_index
+from samovar_forecast.forecasting.fit import fit
+from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
+from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
+from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.forecasting.update import update
+from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.training.config import TrainingConfig, check_training_config
+from samovar_forecast.training.interrupts import interrupts_held_back
+from samovar_forecast.training.summary import TrainingSummary
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from samovar_darts.base import DartsModel
+    from samovar_sktime.base import SktimeForecaster
+
+Data = TypeVar("Data", pd.DataFrame, pd.Series, dict[Any, pd.DataFrame], dict[Any, pd.Series])
+
+
+class Forecaster(TrainingConfig, BaseEstimator):
+    """Base of the public forecasters: everything but the network and its hyperparameters.
+
+    A public class inherits from a network's configuration and from this class, and names the network: the estimator
+    is its own configuration. `fit` assigns one attribute, `fitted_`, complete and last. Everything else that is
+    fitted is read from it, so hyperparameters that are set afterwards count from the next `fit` on.
+
+    Attributes
+    ----------
+    fitted_ : Fitted
+        What `fit` learnt: the network, the data side, the calibration and the settings. It is never changed.
+    """
+
+    network_class: ClassVar[type[ForecastNetwork]]
+    fitted_: Fitted
+
+    def fit(
+        self,
+        y: PandasPanel | StoredSeries,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        init_from: str | PathLike[str] | Forecaster | None = None,
+        freeze: Sequence[str] = (),
+    ) -> Self:
+        """Train on a frame of series, or one network on a panel of them.
+
+        Parameters
+        ----------
+        y : Series, DataFrame, dict or StoredSeries
+            Rows are time (dates, periods or integers; regular), columns are series. A panel is a dict of such
+            frames by name, or a frame with a MultiIndex whose last level is time; its series may begin and end at
+            different times. NaN stands for what was not observed. `StoredSeries` may be larger than memory.
+        X : DataFrame, dict or None
+            Covariates that are also known in the future, with the index of `y`.
+        static : DataFrame or None
+            For a panel: covariates constant in time, a row of numbers for each series.
+        init_from : path, fitted forecaster or None
+            Begin with the weights of a saved or fitted forecaster of the same kind and shape, and train on.
+        freeze : sequence of str
+            Modules of the network that keep their weights, e.g. ``("tokens",)``; see
+            ``network_.named_children()``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a hyperparameter, a column, a row, a series or the index is not right; the message names it. The
+            forecaster stays as it was.
+        KeyboardInterrupt
+            After Ctrl-C, once the forecaster is complete with the best weights so far: it can be used, and
+            ``training_summary_.interrupted`` is True. Pressed a second time, or before the first training step, it
+            leaves the forecaster as it was.
+        """
+        with interrupts_held_back():
+            check_training_config(self)
+            source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
+            if source is not None:
+                check_is_fitted(source)
+            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler)
+            begun_with = None if source is None else source.fitted_
+            self.fitted_ = fit(self.network_class, self, self._hyperparameters(), training, begun_with, freeze)
+        return self
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        """A copy that no `set_params` reaches."""
+        return clone(self).get_params(deep=False)
+
+    @overload
+    def predict(
+        self,
+        y: None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any: ...
+
+    @overload
+    def predict(
+        self, y: Data, X: PandasPanel | None = None, horizon: int | None = None, static: pd.DataFrame | None = None
+    ) -> Data: ...
+
+    def predict(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any:
+        """Forecast the steps that follow the training data, or the history given.
+
+        Parameters
+        ----------
+        y : Series, DataFrame, dict or None
+            Another history with the columns of `fit`, in any order. It needs `context_length_` rows; a forecaster
+            of a panel fills up shorter ones, and forecasts series that it has never seen.
+        X : DataFrame, dict or None
+            The known covariates of the steps to forecast and, where `y` is given, of its context too.
+        horizon : int or None
+            Steps to forecast; None: the horizon of training. More steps roll forward.
+        static : DataFrame or None
+            Covariates constant in time of series that training has not seen, a row for each.
+
+        Returns
+        -------
+        DataFrame, Series or dict, as the history was given
+            The targets; the index continues the history.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            If a column is missing, the history is too short or without a value, or a row of `X` is missing.
+        """
+        layout, forecasts = self._forecast_newest(y, X, horizon, static)
+        columns = self.layout_.columns(self.targets_)
+        return layout.assemble(
+            {key: pd.DataFrame(points, index, columns) for key, (index, points, _) in forecasts.items()}
+        )
+
+    @overload
+    def predict_quantiles(
+        self,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        y: None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any: ...
+
+    @overload
+    def predict_quantiles(
+        self,
+        quantiles: Sequence[float],
+        y: pd.DataFrame | pd.Series,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def predict_quantiles(
+        self,
+        quantiles: Sequence[float],
+        y: Mapping[Any, pd.DataFrame] | Mapping[Any, pd.Series],
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> dict[Any, pd.DataFrame]: ...
+
+    def predict_quantiles(
+        self,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any:
+        """Forecast quantiles.
+
+        Where quantiles were trained these are the network's, interpolated between the trained levels. Otherwise
+        they lie around the point forecast as far off as the errors on the validation windows were, relative to
+        the activity of the context (split conformal prediction, symmetric).
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            Levels, inside (0, 1).
+        y, X, horizon, static
+            See `predict`.
+
+        Returns
+        -------
+        DataFrame or dict of DataFrames
+            Columns (series, quantile).
+
+        Raises
+        ------
+        ValueError
+            As `predict`; and if a level is not inside (0, 1), or lies outside the trained ones; and without errors
+            to go by, as where the forecaster comes from a model file of the first format.
+        """
+        levels = [float(level) for level in quantiles]
+        wrong = [level for level in levels if not 0 < level < 1]
+        if wrong or not levels:
+            raise ValueError(f"quantiles must be numbers inside (0, 1), got {list(quantiles)}")
+        columns = pd.MultiIndex.from_product([self._fitted().data.targets, levels], names=["series", "quantile"])
+        return self._quantile_frames(levels, columns, y, X, horizon, static)
+
+    @overload
+    def predict_interval(
+        self,
+        coverage: float = 0.8,
+        y: None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any: ...
+
+    @overload
+    def predict_interval(
+        self,
+        coverage: float,
+        y: pd.DataFrame | pd.Series,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def predict_interval(
+        self,
+        coverage: float,
+        y: Mapping[Any, pd.DataFrame] | Mapping[Any, pd.Series],
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> dict[Any, pd.DataFrame]: ...
+
+    def predict_interval(
+        self,
+        coverage: float = 0.8,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        static: pd.DataFrame | None = None,
+    ) -> Any:
+        """Forecast the interval that holds the true value with probability `coverage`; see `predict_quantiles`.
+
+        Returns
+        -------
+        DataFrame or dict of DataFrames
+            Columns (series, "lower" or "upper").
+
+        Raises
+        ------
+        TypeError
+            If `coverage` is no number.
+        ValueError
+            As `predict_quantiles`; and if `coverage` is not inside (0, 1).
+        """
+        if isinstance(coverage, (Sequence, np.ndarray)):
+            raise TypeError(f"coverage must be one number, got {coverage!r}; call predict_interval for each of them")
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be a number inside (0, 1), got {coverage}")
+        levels = [round(0.5 - coverage / 2, 12), round(0.5 + coverage / 2, 12)]
+        bounds = ["lower", "upper"]
+        columns = pd.MultiIndex.from_product([self._fitted().data.targets, bounds], names=["series", "bound"])
+        return self._quantile_frames(levels, columns, y, X, horizon, static)
+
+    def _quantile_frames(
+        self, levels: list[float], columns: pd.MultiIndex, y: Any, X: Any, horizon: int | None, static: Any
+    ) -> Any:
+        layout, forecasts = self._forecast_newest(y, X, horizon, static, levels)
+        frames = {
+            key: pd.DataFrame(by_level.reshape(len(index), -1), index, columns)
+            for key, (index, _, by_level) in forecasts.items()
+        }
+        return replace(layout, is_series=False).assemble(frames)  # one quantile is a column too
+
+    def _forecast_newest(
+        self, y: Any, X: Any, horizon: int | None, static: pd.DataFrame | None, levels: Sequence[float] = ()
+    ) -> tuple[Layout, dict[Hashable, tuple[pd.Index, np.ndarray, np.ndarray]]]:
+        """Index, points and quantiles of the rows that follow each series, all forecast in the same batches."""
+        data = self._fitted().data
+        steps = data.horizon if horizon is None else horizon
+        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
+            raise ValueError(f"horizon must be a positive integer, got {horizon!r}")
+        panel = data.read_history(y)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        windows, scalers = newest_windows(data, panel, given, statics, steps)
+        points, by_level = forecast_in_units(self.fitted_, windows, scalers, steps, levels)
+        futures = (continue_index(frame.index, data.frequency, steps) for frame in panel.frames.values())
+        return panel.layout, dict(zip(panel.frames, zip(futures, points, by_level, strict=True), strict=True))
+
+    @overload
+    def predict_in_sample(self, y: Data, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Data: ...
+
+    @overload
+    def predict_in_sample(
+        self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None
+    ) -> Any: ...
+
+    def predict_in_sample(
+        self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None
+    ) -> Any:
+        """Forecasts of rows that have been observed, each as part of the horizon that begins before it.
+
+        The rows are cut into horizons, counted from the newest row back, and every horizon is forecast from the
+        rows before it, all in large batches.
+
+        Parameters
+        ----------
+        y : Series, DataFrame or dict
+            The training data, or other rows.
+        X, static
+            The known covariates over the index of `y`; see `predict`.
+
+        Returns
+        -------
+        DataFrame, Series or dict, as `y` was given
+            The rows that have a full context before them; those of a forecaster of a panel, one horizon.
+
+        Raises
+        ------
+        ValueError
+            As `predict`, or if there is no such row.
+        """
+        data = self._fitted().data
+        panel = data.read_history(y)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        return panel.layout.assemble(forecast_in_sample(self.fitted_, panel, given, statics))
+
+    @overload
+    def residuals(self, y: Data, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Data: ...
+
+    @overload
+    def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any: ...
+
+    def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
+        """`y` less `predict_in_sample`, NaN where `y` has no value."""
+        fitted = read_panel(self.predict_in_sample(y, X, static), "the fitted values")
+        panel = self.fitted_.data.read_history(y)
+        frames = {
+            key: panel.frames[key].loc[frame.index, self.targets_] - frame.set_axis(self.targets_, axis=1)
+            for key, frame in fitted.frames.items()
+        }
+        return panel.layout.assemble(frames)
+
+    @overload
+    def backtest(
+        self,
+        y: pd.DataFrame | pd.Series,
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        quantiles: Sequence[float] | None = None,
+        static: pd.DataFrame | None = None,
+        refit_every: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> xr.Dataset: ...
+
+    @overload
+    def backtest(
+        self,
+        y: Mapping[Any, pd.DataFrame] | Mapping[Any, pd.Series],
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        quantiles: Sequence[float] | None = None,
+        static: pd.DataFrame | None = None,
+        refit_every: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> dict[Any, xr.Dataset]: ...
+
+    def backtest(
+        self,
+        y: PandasPanel,
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        quantiles: Sequence[float] | None = None,
+        static: pd.DataFrame | None = None,
+        refit_every: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> Any:
+        """Forecast after every cutoff inside `y`, in large batches.
+
+        Parameters
+        ----------
+        y : Series, DataFrame or dict
+            The columns of `fit`. Its first `context_length_` rows are context only.
+        X : DataFrame, dict or None
+            The known covariates over the index of `y`.
+        start : index label or None
+            First row to be forecast; None: the first one with a full context before it.
+        stride : int
+            Rows between two cutoffs.
+        quantiles : sequence of float or None
+            Also forecast these quantiles; see `predict_quantiles`.
+        static : DataFrame or None
+            See `predict`.
+        refit_every : int or None
+            Train anew after so many rows, each time a copy of this forecaster, fitted or not, on all rows of `y`
+            before the next cutoff; `start` says where the first training ends. None: this forecaster, as it is.
+        warm_start : bool
+            Begin every training but the first with the weights of the one before it.
+        n_jobs : int or None
+            Trainings side by side, as joblib counts them; -1: one for each processor. None: one, or what
+            ``joblib.parallel_config`` says.
+
+        Returns
+        -------
+        xarray.Dataset, or a dict of them by series where `y` is a panel
+            `forecast` and `actual` with the dimensions cutoff, step and series, for every cutoff whose full
+            context and full horizon lie inside `y`; and `quantiles` with the dimension quantile. The coordinate
+            `cutoff` is the last observed label; with `refit_every`, `trained_until` is that of the training.
+
+        Raises
+        ------
+        ValueError
+            If `y` holds no such cutoff, `start` has no full context before it, or `refit_every` meets a panel.
+        """
+        from samovar_forecast.forecasting.backtest import backtest, backtest_refitting
+
+        if refit_every is not None:
+            if static is not None:
+                raise ValueError("static is of the series of a panel, and refit_every takes a single series")
+            return backtest_refitting(self, y, X, start, stride, refit_every, warm_start, n_jobs, quantiles)
+        data = self._fitted().data
+        panel = data.read_history(y, shortest=data.context_length)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        model = type(self).__name__
+        results = {
+            key: backtest(self.fitted_, frame, given.get(key), start, stride, quantiles, key, statics.get(key), model)
+            for key, frame in panel.frames.items()
+        }
+        return results if panel.layout.kind != "single" else results[None]
+
+    def score(self, y: PandasPanel, X: PandasPanel | None = None) -> float:
+        """Negative mean squared error of the forecast of `y`, in training standard deviations of each target.
+
+        `y` is the block of rows that follows the training data. Higher is better, as sklearn's
+        cross-validation wants it.
+
+        Raises
+        ------
+        ValueError
+            If `y` does not begin right after the training data, or holds no value.
+        """
+        data = self._fitted().data
+        panel = data.read_history(y, shortest=1)
+        return score(self.fitted_, panel, data.read_known(X, panel))
+
+    def update(
+        self,
+        y: PandasPanel,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        retrain: bool = True,
+        epochs: int = 1,
+        learning_rate: float | None = None,
+        freeze: Sequence[str] = (),
+    ) -> Self:
+        """Take in the rows that follow the training data.
+
+        Parameters
+        ----------
+        y : Series, DataFrame or dict
+            New rows with the columns of `fit`; rows that are known already replace the old ones. A panel may leave
+            out series and bring new ones.
+        X : DataFrame, dict or None
+            The known covariates over the index of `y`.
+        static : DataFrame or None
+            Covariates constant in time of the new series, a row for each.
+        retrain : bool, default True
+            Continue training on every window with a target among the new rows; False only moves the cutoff. The
+            calibration of intervals stays that of `fit`.
+        epochs : int, default 1
+            Passes over those windows, at a constant learning rate.
+        learning_rate : float or None, default None
+            None: that of `fit`.
+        freeze : sequence of str
+            See `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `y` leaves a gap after the training data, or replaces more rows than the forecaster remembers; if a
+            new series has no name, or no value of a target.
+        KeyboardInterrupt
+            After Ctrl-C, once the rows are taken in, with the weights reached so far; see `fit`.
+        """
+        data = self._fitted().data
+        panel = data.read_history(y, shortest=1)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        config = self._update_config(epochs, learning_rate) if retrain else None
+        with interrupts_held_back():
+            self.fitted_ = update(self.fitted_, panel, given, statics, config, freeze)
+        return self
+
+    def _update_config(self, epochs: int, learning_rate: float | None) -> Forecaster:
+        """The hyperparameters of `fit` for a short training; random numbers go on from this forecaster's own."""
+        if isinstance(epochs, bool) or not hasattr(epochs, "__index__") or epochs < 1:
+            raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
+        changed: dict[str, Any] = {
+            "max_epochs": epochs, "max_steps": None, "schedule": "constant", "checkpoint_dir": None,
+            "random_state": self.random_state, "device": self.device,
+        }  # fmt: skip
+        if learning_rate is not None:
+            changed["learning_rate"] = learning_rate
+        config = type(self)(**{**self.fitted_.hyperparameters, **changed})
+        check_training_config(config)
+        return config
+
+    def explain(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        influence: bool = True,
+    ) -> xr.Dataset:
+        """Take the forecast of the first segment apart into what each past segment adds to it.
+
+        For fixed queries and values the attention stack is linear in its input tokens: the token that is
+        decoded to the forecast is the newest main token plus a weighted sum over the tokens of all past
+        segments. The weights are exact, so the parts add up to the network's own output.
+
+        Parameters
+        ----------
+        y : Series, DataFrame or None
+            The history to explain, as in `predict`; None: the newest training rows.
+        X, static
+            Covariates, as in `predict`.
+        influence : bool, default True
+            Also compute `influence`, which costs a backward pass per target and step.
+
+        Returns
+        -------
+        xarray.Dataset
+            Lag 1 is the newest segment; `token` is "context" (all series mixed) or "main" (the target).
+
+            In the units of the data (with `log1p`, of their logarithms), adding up to `forecast` (series, step):
+
+            - `contribution` (series, lag, token, step): what each token adds through the autoregression,
+            - `own` (series, step): what the newest main token adds directly,
+            - `baseline` (series, step): level of the window, bias of the decoder, effect of covariates.
+
+            In the features of the network:
+
+            - `weights` (series, layer, head, lag, token, feature_in, feature_out): the VAR weights,
+            - `tokens` and `token_contribution` (series, lag, token, feature): what enters the stack, and that
+              times the weights,
+            - `forecast_token` (series, feature): the newest main token plus all token contributions.
+
+            In training standard deviations:
+
+            - `influence` (series, source, lag): norm of the derivative of the target's forecast with respect
+              to the segment of the source, the weights' own dependence on the data included.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            If the history is too short, has other columns, or holds several series, or if `X` lacks rows.
+
+        References
+        ----------
+        Lu & Yang, ICML 2025, temporal influence paths.
+        """
+        from samovar_forecast.forecasting.reading import explain
+
+        data = self._fitted().data
+        panel = data.read_history(y)
+        if len(panel.frames) > 1:
+            raise ValueError(f"explain takes one series, and there are {len(panel.frames)}; give one of them as y")
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
+        return explain(self.fitted_, windows, scalers[0], influence=influence)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        """
+        from samovar_forecast.files.model_file import save
+
+        check_is_fitted(self)
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a forecaster that `save` wrote; on the base class, of any kind.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not a model, is damaged, or holds another class.
+        """
+        from samovar_forecast.files.model_file import load
+
+        return load(cls, path)
+
+    def to_sktime(self) -> SktimeForecaster:
+        """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.
+
+        The weights come as pretrained state: sktime's `fit` takes in the data and keeps them.
+
+        Raises
+        ------
+        ImportError
+            If the extra ``samovar-forecast[sktime]`` is not installed.
+        """
+        from samovar_sktime.bridge import from_core
+
+        return from_core(self)
+
+    def to_darts(self) -> DartsModel:
+        """The native darts model with the same hyperparameters and, when fitted, the same weights.
+
+        Raises
+        ------
+        ImportError
+            If the extra ``samovar-forecast[darts]`` is not installed.
+        """
+        from samovar_darts.bridge import from_core
+
+        return from_core(self)
+
+    def _fitted(self) -> Fitted:
+        check_is_fitted(self)
+        return self.fitted_
+
+    # What is fitted, for reading.
+
+    @property
+    def network_(self) -> ForecastNetwork:
+        """The trained network."""
+        return self.fitted_.network
+
+    @property
+    def training_summary_(self) -> TrainingSummary:
+        """Epochs, errors and time of the last training."""
+        return self.fitted_.summary
+
+    @property
+    def calibration_(self) -> Calibration | None:
+        """Errors on the validation windows; None where quantiles were trained."""
+        return self.fitted_.calibration
+
+    @property
+    def context_length_(self) -> int:
+        """Points of history in a window."""
+        return self.fitted_.data.context_length
+
+    @property
+    def columns_(self) -> list[Hashable]:
+        """Names of the columns in the network's order: past covariates first, targets last."""
+        return list(self.fitted_.data.columns)
+
+    @property
+    def targets_(self) -> list[Hashable]:
+        """Names of the targets."""
+        return list(self.fitted_.data.targets)
+
+    @property
+    def known_(self) -> list[Hashable]:
+        """Names of the covariates known in the future."""
+        return list(self.fitted_.data.known)
+
+    @property
+    def calendar_(self) -> list[str]:
+        """Names of the calendar features, which follow the known covariates."""
+        return list(self.fitted_.data.calendar)
+
+    @property
+    def static_(self) -> list[Hashable]:
+        """Names of the covariates that are constant in time."""
+        return list(self.fitted_.data.static)
+
+    @property
+    def frequency_(self) -> Frequency:
+        """Step of the index."""
+        return self.fitted_.data.frequency
+
+    @property
+    def layout_(self) -> Layout:
+        """The form of the data that `fit` saw, and of what `predict` gives."""
+        return self.fitted_.data.layout
+
+    @property
+    def is_panel_(self) -> bool:
+        """Whether `fit` saw a panel: then every series has its scaling, and short histories are filled up."""
+        return self.fitted_.data.is_panel
+
+    @property
+    def series_(self) -> Mapping[Hashable, FittedSeries]:
+        """What is kept of each series, by name; a single series has the name None."""
+        return self.fitted_.data.series
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """The newest rows of a single series; a panel has them in `series_`."""
+        return self._single_series("history_").history
+
+    @property
+    def scaler_(self) -> Scaler:
+        """The scaling of a single series; a panel has it in `series_`."""
+        return self._single_series("scaler_").scaler
+
+    @property
+    def known_scaler_(self) -> Scaler | None:
+        """The scaling of the covariates known in the future."""
+        return self.fitted_.data.known_scaler
+
+    @property
+    def static_scaler_(self) -> Scaler | None:
+        """The scaling of the covariates that are constant in time."""
+        return self.fitted_.data.static_scaler
+
+    def _single_series(self, name: str) -> FittedSeries:
+        if "fitted_" not in vars(self) or self.is_panel_:
+            reason = "is not fitted" if "fitted_" not in vars(self) else "was fitted on a panel: see series_"
+            raise AttributeError(f"{type(self).__name__} has no {name}: it {reason}")
+        return self.series_[None]

@@ -1,0 +1,84 @@
+"""In-sample forecasts and scores of rows whose values are known."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from samovar_forecast.data.panel import Panel
+from samovar_forecast.data.scaling import scale_frame
+from samovar_forecast.data.time_axis import continue_index
+from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.forecast import forecast_in_units
+from samovar_forecast.forecasting.rolling import forecast
+
+
+def forecast_in_sample(
+    fitted: Fitted,
+    panel: Panel,
+    given: Mapping[Hashable, pd.DataFrame],
+    statics: Mapping[Hashable, NDArray[np.float32]],
+) -> dict[Hashable, pd.DataFrame]:
+    """Forecasts of observed rows, each as part of the horizon that begins before it; by series.
+
+    The rows are cut into horizons, counted from the newest row back. Every horizon is forecast from the rows before
+    it, all in large batches.
+
+    Raises
+    ------
+    ValueError
+        If a series has no row with a full context before it.
+    """
+    data = fitted.data
+    columns = data.layout.columns(data.targets)
+    frames = {}
+    for key, frame in panel.frames.items():
+        least = min(data.context_length, data.horizon) if data.is_panel else data.context_length
+        first = len(frame) - (len(frame) - least) // data.horizon * data.horizon
+        if first >= len(frame):
+            needed = least + data.horizon
+            raise ValueError(f"{panel.name_of(key)} is too short: {len(frame)} rows, {needed} are needed")
+        scaler = data.scaler_of(key, frame.iloc[:first])
+        cutoffs = np.arange(first, len(frame), data.horizon)
+        windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=given.get(key), static=statics.get(key))
+        points, _ = forecast_in_units(fitted, windows, [scaler], data.horizon)
+        frames[key] = pd.DataFrame(points.reshape(-1, len(data.targets)), frame.index[first:], columns)
+    return frames
+
+
+def score(fitted: Fitted, panel: Panel, given: Mapping[Hashable, pd.DataFrame]) -> float:
+    """Negative mean squared error of the forecast of the rows that follow the training data, over all series.
+
+    The unit of errors is the training deviation of each target.
+
+    Raises
+    ------
+    ValueError
+        If a series is new, its rows do not begin right after the training data, or no target has a value.
+    """
+    data = fitted.data
+    errors: list[NDArray[np.float32]] = []
+    for key, frame in panel.frames.items():
+        if key not in data.series:
+            raise ValueError(f"{panel.name_of(key)} is no series of the training data")
+        series = data.series[key]
+        expected = continue_index(series.history.index, data.frequency, 1)[0]
+        if frame.index[0] != expected:
+            raise ValueError(
+                f"{panel.name_of(key)} must follow the training data: it begins at {frame.index[0]}, not at {expected}"
+            )
+        cutoff, steps = np.array([len(series.history)]), len(frame)
+        windows = data.windows(
+            series.history, cutoff, steps, series.scaler,
+            key=key, X=given.get(key), static=series.static, n_future=steps,
+        )  # fmt: skip
+        outputs = forecast(fitted.network, windows, steps)
+        actual = scale_frame(frame[data.targets], series.scaler, panel.name_of(key))
+        errors.append((outputs[0, ..., fitted.network.point_output] - actual).ravel())
+    squared = np.concatenate(errors).astype(np.float64) ** 2
+    if np.isnan(squared).all():
+        raise ValueError("y holds no value of a target")
+    return -float(np.nanmean(squared))
