@@ -1,8 +1,13 @@
 """Deep forecasters for multivariate time series, at home in pandas, sktime and darts."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samovar_forecast.data.stored_series import StoredSeries
+    from samovar_forecast.estimator import Forecaster
+    from samovar_forecast.files import datasets
+    from samovar_forecast.files.model_file import ModelFileError
     from samovar_forecast.forecasters import (
         AutoformerForecaster,
         FixedVARForecaster,
@@ -12,27 +17,40 @@ if TYPE_CHECKING:
         SAMformerForecaster,
         SAMoVARForecaster,
     )
+    from samovar_forecast.networks.network import ForecastNetwork
 
 __all__ = [
     "AutoformerForecaster",
     "FixedVARForecaster",
+    "ForecastNetwork",
+    "Forecaster",
     "LinTransForecaster",
     "LinearAttentionForecaster",
+    "ModelFileError",
     "PSFAttentionForecaster",
     "SAMformerForecaster",
     "SAMoVARForecaster",
+    "StoredSeries",
+    "datasets",
 ]
 __version__ = "0.1.0"
 
+_HOMES = {
+    "Forecaster": "samovar_forecast.estimator",
+    "ForecastNetwork": "samovar_forecast.networks.network",
+    "ModelFileError": "samovar_forecast.files.model_file",
+    "StoredSeries": "samovar_forecast.data.stored_series",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import PyTorch with the first forecaster asked for: the command line and its help start without it."""
+    """Import PyTorch with the first forecaster: the command line and its help start without it."""
+    if name == "datasets":
+        return import_module("samovar_forecast.files.datasets")
     if name in __all__:
-        from samovar_forecast import forecasters
-
-        return getattr(forecasters, name)
+        return getattr(import_module(_HOMES.get(name, "samovar_forecast.forecasters")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

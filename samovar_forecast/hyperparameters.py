@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, dataclass, fields, is_dataclass
 from numbers import Integral, Real
-from typing import Any, TypeVar, dataclass_transform
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def hyperparameters(cls: type[T]) -> type[T]:
         raise TypeError(f"{cls.__name__} must not write its own __init__: hyperparameters are dataclass fields")
     inherited = {field.name: field for base in cls.__mro__[1:] if is_dataclass(base) for field in fields(base)}
     changed = {name: value for name, value in vars(cls).items() if name in inherited}
-    own = vars(cls).get("__annotations__", {})
+    own = inspect.get_annotations(cls, eval_str=True)  # types, also where a module writes annotations as text
     cls.__annotations__ = own | {name: inherited[name].type for name in changed if name not in own}
     written = _parameters_of(cls)
     setattr(cls, _WRITTEN, (written, changed))
@@ -110,9 +110,9 @@ def check_types(config: object, declared: Iterable[Field]) -> None:
     TypeError: width must be an integer or None, got '8'
     """
     for field in declared:
-        kinds = str(field.type).split(" | ")
+        kinds = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
         value = getattr(config, field.name)
-        if not (value is None and "None" in kinds) and not any(kind.startswith(("tuple", "list")) for kind in kinds):
+        if not (value is None and NoneType in kinds) and not any(get_origin(kind) in (tuple, list) for kind in kinds):
             _check_type(field.name, value, kinds)
 
 
@@ -131,25 +131,27 @@ def plain_numbers(value: Any) -> Any:
     return {key: plain_numbers(one) for key, one in value.items()} if type(value) is dict else value
 
 
-def _check_type(name: str, value: Any, kinds: list[str]) -> None:
-    choices = {"bool": (False, True)}.get(kinds[0])
-    if kinds[0].startswith("Literal"):
-        choices = ast.literal_eval(kinds[0].removeprefix("Literal"))
-    if choices is not None:
+_WORDS = {int: "an integer", float: "a number", str: "a string", np.random.RandomState: "a RandomState"}
+_ACCEPTED = {int: Integral, float: Real}  # the numbers of numpy are numbers too
+
+
+def _check_type(name: str, value: Any, kinds: Sequence[Any]) -> None:
+    choices: list[Any] = []
+    for kind in kinds:
+        choices += (False, True) if kind is bool else get_args(kind)
+    if choices:
         chosen = any(isinstance(value, (type(choice), np.bool_)) and value == choice for choice in choices)
         if not chosen:
             raise ValueError(f"{name} must be one of {(*choices, *(None for kind in kinds[1:]))}, got {value!r}")
         return
-    words = {"int": "an integer", "float": "a number", "str": "a string", "RandomState": "a RandomState"}
-    types: dict[str, Any] = {"int": Integral, "float": Real, "str": str, "RandomState": np.random.RandomState}
-    right = tuple(types[kind] for kind in kinds if kind in types)
+    right = tuple(_ACCEPTED.get(kind, kind) for kind in kinds if kind is not NoneType)
     if not isinstance(value, right) or isinstance(value, bool):
-        wanted = " or ".join(words.get(kind, kind) for kind in kinds)
+        wanted = " or ".join("None" if kind is NoneType else _WORDS.get(kind, kind.__name__) for kind in kinds)
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    if "RandomState" in kinds:
+    if np.random.RandomState in kinds:
         if isinstance(value, Integral) and not 0 <= int(value) < 2**32:
             raise ValueError(f"{name} must be in [0, 2**32), got {value}")
-    elif "int" in kinds and abs(value) > LARGEST_COUNT:
+    elif int in kinds and abs(value) > LARGEST_COUNT:
         raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {value}")
-    elif "float" in kinds and not abs(plain_numbers(value)) < LARGEST_NUMBER:  # nor is NaN
+    elif float in kinds and not abs(plain_numbers(value)) < LARGEST_NUMBER:  # nor is NaN
         raise ValueError(f"{name} must be a finite number, got {value}")

@@ -102,7 +102,8 @@ def kill_savers(n_kills: int, folder: Path, r: random.Random) -> int:
 
 
 def save_version(model: SAMoVARForecaster, number: int, path: Path) -> None:
-    model.training_summary_ = dataclasses.replace(model.training_summary_, n_windows=number)
+    summary = dataclasses.replace(model.training_summary_, n_windows=number)
+    model.fitted_ = dataclasses.replace(model.fitted_, summary=summary)
     model.save(path)
 
 

@@ -1,8 +1,8 @@
 """M4 Hourly: one network over 414 series of unequal lengths, against the seasonal naive forecast.
 
-The forecasts of 48 steps behind the training rows are judged by the scaled error (MASE, season 24) of every series, as
-in the competition. The same hyperparameters run in the core, through sktime's panel and through darts' lists. Rows are
-appended to studies/results/m4_hourly.jsonl.
+The forecasts of the 48 steps after the training rows are judged by the scaled error (MASE, season 24) of every series,
+as in the competition. The same hyperparameters run in the core, through sktime's panel and through darts' lists. Rows
+are appended to studies/results/m4_hourly.jsonl.
 
     python studies/m4_hourly.py folder/with/Hourly-train.csv --hosts core sktime darts
 """

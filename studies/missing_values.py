@@ -46,7 +46,7 @@ def in_core(forecaster: Forecaster, y: pd.DataFrame, test: pd.DataFrame) -> NDAr
 
 
 def in_sktime(forecaster: Forecaster, y: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:
-    """Every 24th window: sktime forecasts cutoff by cutoff behind an update."""
+    """Every 24th window: sktime forecasts cutoff by cutoff after an update."""
     fitted = forecaster.to_sktime().fit(y)
     unseen, fh = test.iloc[forecaster.context_length :], np.arange(1, HORIZON + 1)
     forecasts = [fitted.predict(fh=fh).to_numpy()]

@@ -207,7 +207,7 @@ def huge_shape(m: Material, r: random.Random) -> Mutant:
 
 
 def pickle_inside(m: Material, r: random.Random) -> Mutant:
-    """Code in the tensors, in the header and behind the file."""
+    """Code in the tensors, in the header and after the end of the file."""
     payload = torch.frombuffer(bytearray(m.payload), dtype=torch.uint8)
     name = r.choice(["history", "pickle", "network.payload", "__reduce__", "sha256"])
     header = m.header() | {r.choice(["class", "training", "extra"]): m.payload.decode("latin-1")}

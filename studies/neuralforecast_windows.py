@@ -123,10 +123,10 @@ def left_to_itself(kind: str) -> None:
         )
     seen: Counter[tuple[int, int]] = sum(noted.training, Counter())
     wanted = every_window(CONTEXT, TRAIN)
-    behind = sum(times for window, times in seen.items() if window not in wanted)
+    beyond = sum(times for window, times in seen.items() if window not in wanted)
     print(
         f"{kind} left to itself for as many steps: {len(wanted - set(seen))} of {len(wanted)} windows of single series "
-        f"never drawn, others up to {max(seen.values())} times; {behind} draws reach behind the training rows (masked)"
+        f"never drawn, others up to {max(seen.values())} times; {beyond} draws reach beyond the training rows (masked)"
     )
 
 

@@ -1,6 +1,6 @@
 """M4 Hourly: trained on ten series and then used on an eleventh with 200 rows, against the eleventh alone.
 
-Series are drawn at random, so often as asked. The scaled error (MASE, season 24) of 48 steps behind the training rows
+The series are drawn at random several times. The scaled error (MASE, season 24) of 48 steps after the training rows
 is averaged over the draws: trained on the 200 rows alone; on the ten series and used as it is; and fine-tuned on the
 200 rows. Results go to studies/results/pretraining.json.
 

@@ -23,8 +23,8 @@ from rich.console import Console
 
 from samovar_forecast.benchmark.plan import FORECASTERS, plan
 from samovar_forecast.benchmark.report import markdown_table
+from samovar_forecast.benchmark.running import run_all
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.scheduling import run_all
 from samovar_forecast.benchmark.store import Store
 from samovar_forecast.command_line.benchmark import RunsDisplay
 
@@ -83,8 +83,8 @@ class Study:
     def train(self, wanted: Sequence[tuple[str, Settings]]) -> None:
         """Do what is not in the store yet."""
         runs = [run for data, settings in wanted for run in self.runs(data, settings)]
-        with RunsDisplay(Console(), len(runs), sum(map(self.store.is_done, runs))) as display:
-            failed = run_all(runs, self.store, display, self.arguments.workers)
+        with RunsDisplay(Console(), runs, self.store):
+            failed = run_all(runs, self.store, self.arguments.workers)
         if failed:
             raise SystemExit(f"{len(failed)} runs failed; their errors are in {self.store.runs}")
 

@@ -38,7 +38,7 @@ class Unnormalised(nn.Module):
 
 
 def samples(count: int, weight: Tensor, generator: torch.Generator) -> Windows:
-    """Samples one behind the other as rows, so that the engine gathers them like windows of a series."""
+    """Samples one after the other as rows, so that the engine gathers them like windows of a series."""
     past = torch.randn(count, CONTEXT, N_SERIES, generator=generator)
     future = torch.einsum("blc,lh->bhc", past, weight)
     future += NOISE * torch.randn(future.shape, generator=generator)

@@ -2,12 +2,79 @@
 
 import numpy as np
 import pandas as pd
+from hypothesis import assume
 from hypothesis import strategies as st
 
 FREQUENCIES = ("15min", "h", "6h", "D", "B", "W-TUE", "MS", "ME", "QS")
 ZONES = (None, None, "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
-SHAPES = ("noise", "wave", "constant", "walk", "steps", "counts", "spikes", "nearly constant")
+SHAPES = (
+    "noise",
+    "wave",
+    "constant",
+    "walk",
+    "steps",
+    "counts",
+    "spikes",
+    "nearly constant",
+    "sparse",
+    "dead",
+    "awakes",
+)
 NAMES = (["a", "b", "c", "d"], [0, 1, 2, 3], ["a", 1, ("x", "y"), 2.5], [("u", 1), ("u", 2), ("v", 1), ("v", 2)])
+
+
+_FISCAL = {"weekday": 5, "startingMonth": 12, "variation": "last"}
+_HOLIDAYS = {"holidays": ["2020-01-01", "2020-12-25"]}
+OFFSETS = [  # every kind that pandas has
+    pd.offsets.Nano(500), pd.offsets.Micro(100), pd.offsets.Milli(250), pd.offsets.Second(30), pd.offsets.Minute(15),
+    pd.offsets.Hour(), pd.offsets.Hour(6), pd.offsets.Hour(36), pd.offsets.Day(), pd.offsets.Day(10),
+    pd.offsets.Week(), pd.offsets.Week(weekday=1), pd.offsets.Week(2, weekday=6), pd.offsets.BusinessDay(),
+    pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu"), pd.offsets.CustomBusinessDay(**_HOLIDAYS),
+    pd.offsets.BusinessHour(), pd.offsets.BusinessHour(start="08:30", end="16:30"),
+    pd.offsets.BusinessHour(start=["08:00", "14:00"], end=["12:00", "18:00"]),
+    pd.offsets.CustomBusinessHour(**_HOLIDAYS),
+    pd.offsets.MonthBegin(), pd.offsets.MonthBegin(2), pd.offsets.MonthEnd(), pd.offsets.BusinessMonthBegin(),
+    pd.offsets.BusinessMonthEnd(), pd.offsets.CustomBusinessMonthBegin(**_HOLIDAYS),
+    pd.offsets.CustomBusinessMonthEnd(**_HOLIDAYS), pd.offsets.SemiMonthBegin(), pd.offsets.SemiMonthEnd(),
+    pd.offsets.SemiMonthBegin(day_of_month=10), pd.offsets.WeekOfMonth(week=2, weekday=2),
+    pd.offsets.WeekOfMonth(3, week=0, weekday=4), pd.offsets.LastWeekOfMonth(weekday=4), pd.offsets.LastWeekOfMonth(2),
+    pd.offsets.QuarterBegin(), pd.offsets.QuarterBegin(startingMonth=1), pd.offsets.QuarterEnd(startingMonth=2),
+    pd.offsets.BQuarterBegin(), pd.offsets.BQuarterEnd(), pd.offsets.YearBegin(), pd.offsets.YearBegin(month=4),
+    pd.offsets.YearEnd(month=2), pd.offsets.BYearBegin(), pd.offsets.BYearEnd(), pd.offsets.FY5253(**_FISCAL),
+    pd.offsets.FY5253Quarter(qtr_with_extra_week=1, **_FISCAL), pd.offsets.Easter(), pd.DateOffset(months=1),
+    pd.DateOffset(months=3), pd.DateOffset(years=1), pd.DateOffset(days=2, hours=3),
+    *(getattr(pd.offsets, name)() for name in dir(pd.offsets) if "HalfYear" in name),  # from pandas 3 on
+]  # fmt: skip
+
+
+@st.composite
+def calendar_dates(draw, n_rows):
+    """Dates of any calendar that pandas has, with the step that made them or without it."""
+    step, zone = draw(st.sampled_from(OFFSETS)), draw(st.sampled_from(ZONES))
+    start = pd.Timestamp("2000-01-01") + pd.Timedelta(
+        days=draw(st.integers(0, 9000)), hours=draw(st.sampled_from([0, 12]))
+    )
+    fine = isinstance(step, (pd.offsets.Nano, pd.offsets.Micro))
+    unit = "ns" if fine else draw(st.sampled_from(["ns", "us", "ms"]))
+    try:
+        dates = pd.date_range(start, periods=n_rows, freq=step, tz=zone, unit=unit)
+    except Exception as error:  # of clocks that are changed then; pandas 2 raises what pytz does
+        reject_unless(type(error).__name__ in ("NonExistentTimeError", "AmbiguousTimeError", "ValueError"))
+    return dates if draw(st.booleans()) else pd.DatetimeIndex(dates, freq=None)
+
+
+def reject_unless(condition):
+    assert condition
+    assume(False)
+
+
+@st.composite
+def thinned(draw, labels):
+    """Labels of a time axis without some of them, drawn at random."""
+    index = draw(labels)
+    inner = st.integers(1, len(index) - 1)
+    some = index.delete(list(draw(st.sets(inner, max_size=2) | st.sets(inner, max_size=len(index) - 2))))
+    return pd.DatetimeIndex(some, freq=None) if isinstance(some, pd.DatetimeIndex) else some
 
 
 @st.composite
@@ -43,6 +110,9 @@ def _column(shape, n_rows, generator):
         "counts": generator.poisson(0.3, size=n_rows).astype(float),
         "spikes": np.where(generator.random(n_rows) < 0.05, 1e4, noise),
         "nearly constant": 1e6 + 1e-7 * noise,
+        "sparse": np.where(generator.random(n_rows) < 0.02, 5.0, 0.0),
+        "dead": np.where(time < n_rows // 2, noise, 0.0),
+        "awakes": np.where(time < 3 * n_rows // 4, 1e-3, 1.0) * noise,
     }[shape]
 
 
@@ -58,7 +128,9 @@ def values(draw, n_rows, n_columns, *, largest_exponent=30, gaps=True):
         columns.append((_column(shape, n_rows, generator) + level) * 10.0**exponent)
     made = np.stack(columns, axis=1)
     pattern = draw(
-        st.sampled_from(["none", "none", "scattered", "block", "late start", "one left"] if gaps else ["none"])
+        st.sampled_from(
+            ["none", "none", "scattered", "block", "late start", "early end", "one left"] if gaps else ["none"]
+        )
     )
     if pattern == "scattered":
         made[generator.random(made.shape) < 0.3] = np.nan
@@ -67,6 +139,8 @@ def values(draw, n_rows, n_columns, *, largest_exponent=30, gaps=True):
         made[first : first + n_rows // 4] = np.nan
     elif pattern == "late start":
         made[: n_rows // 3, 0] = np.nan
+    elif pattern == "early end":
+        made[-n_rows // 3 :, 0] = np.nan
     elif pattern == "one left":
         made[np.arange(n_rows) != generator.integers(n_rows), -1] = np.nan
     return made

@@ -1,6 +1,7 @@
 """Every public forecaster, from a DataFrame to a forecast."""
 
 import copy
+import dataclasses
 import pickle
 import warnings
 
@@ -88,27 +89,27 @@ def test_backtest_covers_every_full_window(tiny, y):
     assert forecaster.backtest(y.iloc[:32]).sizes["cutoff"] == 1
     with pytest.raises(ValueError, match="y is too short"):
         forecaster.backtest(y.iloc[:31])
-    with pytest.raises(ValueError, match="10 rows in front of it, the network needs 24"):
+    with pytest.raises(ValueError, match="10 rows before it, the network needs 24"):
         forecaster.backtest(y, start=y.index[10])
     with pytest.raises(ValueError, match="stride"):
         forecaster.backtest(y, stride=0)
 
 
 def test_a_backtest_takes_the_memory_of_its_result():
-    def peak_and_size(n_rows):
-        return numbers_printed_by(
-            f"""
+    numbers = numbers_printed_by(
+        """
 import numpy as np, pandas as pd
 from samovar_forecast import SAMoVARForecaster
 forecaster = SAMoVARForecaster(horizon=24, context_length=16, d_model=8, n_heads=1, n_layers=1, max_steps=1,
                                device="cpu").fit(pd.DataFrame(np.random.rand(300, 7)))
-result = forecaster.backtest(pd.DataFrame(np.random.rand({n_rows}, 7)))
-print(peak(), result.nbytes)
+for n_rows in (3_000, 40_000):
+    result = forecaster.backtest(pd.DataFrame(np.random.rand(n_rows, 7)))
+    print(peak(), result.nbytes)
+    del result
 """,
-            MALLOC_MMAP_THRESHOLD_="65536",  # a heap that gives back what is freed
-        )
-
-    (small, small_size), (large, large_size) = peak_and_size(3_000), peak_and_size(40_000)
+        MALLOC_MMAP_THRESHOLD_="65536",  # a heap that gives back what is freed
+    )
+    small, small_size, large, large_size = numbers
     assert large_size - small_size > 90e6
     assert large - small < 1.1 * (large_size - small_size)
 
@@ -237,7 +238,7 @@ def test_a_lone_forecaster_takes_many_histories(tiny, y):
         pd.testing.assert_frame_equal(stacked.loc[key], forecasts[key], rtol=0, check_freq=False)
     with pytest.raises(ValueError, match="y of series 'short' is too short: 23 rows, the network needs 24"):
         forecaster.predict(histories | {"short": y[:23]})
-    with pytest.raises(ValueError, match="y of series 'newest' is no series of the training data, which was a lone"):
+    with pytest.raises(ValueError, match=r"y of series 'newest' is no series of the .* which was a single one"):
         forecaster.update(histories)
 
 
@@ -387,3 +388,63 @@ def test_nothing_is_written_into_the_working_directory(forecaster_class, tiny, y
     monkeypatch.chdir(tmp_path)
     forecaster_class(**tiny).fit(y).backtest(y)
     assert list(tmp_path.iterdir()) == []
+
+
+CHANGES = {
+    "horizon": 3, "context_length": 30, "quantiles": (0.3, 0.5, 0.7), "log1p": True, "scaler": "none",
+    "calendar": ["month"], "targets": ["s1"], "learning_rate": 9.0, "d_model": 4, "validation_fraction": 0.5,
+    "sampling": "series", "random_state": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
+def test_hyperparameters_set_after_fit_count_from_the_next_fit_on(tiny, y, quantiles, tmp_path):
+    columns = ["s0", "s2", "s1"]
+    given = {**tiny, "quantiles": quantiles, "calendar": ["hour"], "targets": columns}
+    forecaster = SAMoVARForecaster(**given).fit(y)
+    other = copy.deepcopy(forecaster)
+    forecaster.set_params(**CHANGES)
+    for name, value in CHANGES.items():
+        assert getattr(forecaster, name) == value  # as sklearn wants it
+    pd.testing.assert_frame_equal(forecaster.predict(), other.predict())
+    pd.testing.assert_frame_equal(forecaster.predict(y.iloc[:60], horizon=11), other.predict(y.iloc[:60], horizon=11))
+    pd.testing.assert_frame_equal(forecaster.predict_interval(0.5), other.predict_interval(0.5))
+    pd.testing.assert_frame_equal(forecaster.predict_in_sample(y), other.predict_in_sample(y))
+    assert forecaster.backtest(y, quantiles=[0.5]).equals(other.backtest(y, quantiles=[0.5]))
+    for one, name in ((forecaster, "changed"), (other, "not")):
+        one.save(tmp_path / name)
+    assert (tmp_path / "changed").read_bytes() == (tmp_path / "not").read_bytes()
+    assert SAMoVARForecaster.load(tmp_path / "changed").get_params() == other.get_params()
+    new = waves(170).iloc[160:]
+    assert forecaster.score(new) == other.score(new)
+    forecaster.set_params(random_state=given["random_state"])  # where the seed of an update comes from
+    pd.testing.assert_frame_equal(forecaster.update(new).predict(), other.update(new).predict())
+    assert forecaster.fitted_.hyperparameters["horizon"] == given["horizon"]
+    assert forecaster.to_darts().output_chunk_length == given["horizon"]
+    assert forecaster.to_sktime().horizon == given["horizon"]
+
+
+def test_a_mutable_hyperparameter_that_is_changed_in_place_changes_nothing_fitted(tiny, y):
+    targets = ["s1", "s0"]
+    forecaster = SAMoVARForecaster(**tiny, targets=targets).fit(y)
+    targets.append("s2")
+    forecaster.columns_.append("nothing")
+    assert forecaster.predict().columns.tolist() == ["s1", "s0"]
+    assert forecaster.fitted_.hyperparameters["targets"] == ["s1", "s0"]
+
+
+def test_what_is_fitted_is_one_frozen_object(tiny, y):
+    forecaster = SAMoVARForecaster(**tiny)
+    unfitted = set(vars(forecaster))
+    forecaster.fit(y)
+    assert set(vars(forecaster)) - unfitted == {"fitted_"}
+    before = forecaster.fitted_
+    for name in ("network", "data", "calibration"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(before, name, None)
+    forecaster.update(waves(170).iloc[160:], retrain=False)
+    assert forecaster.fitted_ is not before
+    assert before.data.series[None].history.index[-1] == y.index[-1]
+    with pytest.raises(ValueError, match="too short"):
+        forecaster.fit(y.iloc[:5])
+    assert forecaster.fitted_.data.series[None].history.index[-1] == waves(170).index[-1]

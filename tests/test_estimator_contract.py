@@ -132,11 +132,17 @@ def test_what_needs_a_fit_says_so(forecaster_class, quick, y, use, failed, tmp_p
 
 
 def test_explain_needs_a_fit(forecaster_class, quick, y):
-    if hasattr(forecaster_class, "explain"):
-        with pytest.raises(NotFittedError):
-            forecaster_class(**quick).explain(y)
+    with pytest.raises(NotFittedError):
+        forecaster_class(**quick).explain(y)
+
+
+def test_explain_says_which_models_can(forecaster_class, quick, y):
+    fitted = forecaster_class(**quick).fit(y)
+    if forecaster_class.__name__ in ("SAMoVARForecaster", "FixedVARForecaster"):
+        assert "contribution" in fitted.explain(y)
     else:
-        assert forecaster_class.__name__ not in ("SAMoVARForecaster", "FixedVARForecaster")
+        with pytest.raises(TypeError, match="SAMoVARForecaster and FixedVARForecaster have"):
+            fitted.explain(y)
 
 
 FAILURES = {

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 from darts.utils.likelihood_models.torch import QuantileRegression
+from darts.utils.serialization import add_safe_globals
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from samovar_darts.base import DartsModel
-from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted
-from samovar_forecast.training.config import check_training_config
+from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device
 
 _LOSSES = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
@@ -45,8 +46,6 @@ def from_core(core: Forecaster) -> DartsModel:
     ValueError
         If a hyperparameter is out of range, an unfitted `core` has no `context_length`, or a fitted one learned from a
         panel, whose series have a scaler each.
-    TypeError
-        If there is no darts model of its network.
 
     Examples
     --------
@@ -58,10 +57,7 @@ def from_core(core: Forecaster) -> DartsModel:
     if fitted is not None:
         core = type(core)(**fitted.hyperparameters)
     check_training_config(core)
-    model_class = next((model for model in ALL_MODELS if model.network_class is core.network_class), None)
-    if model_class is None:
-        known = [model.__name__ for model in ALL_MODELS]
-        raise TypeError(f"{type(core).__name__} has no darts model; there are {known}")
+    model_class = model_class_for(type(core))
     if fitted is not None and fitted.data.is_panel:
         raise ValueError(
             f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
@@ -91,6 +87,42 @@ def from_core(core: Forecaster) -> DartsModel:
         },
     )
     return model if fitted is None else _with_weights(model, fitted)
+
+
+def model_class_for(core_class: type[Forecaster]) -> type[DartsModel]:
+    """The darts class of a forecaster class: the one of its network, else one made from it.
+
+    A model of a class that was made is loaded where this function has been called before.
+
+    Parameters
+    ----------
+    core_class : type
+        A forecaster of samovar-forecast, or a subclass of `Forecaster` of your own.
+    """
+    waiting = list(DartsModel.__subclasses__())
+    while waiting:
+        cls = waiting.pop()
+        if cls.network_class is core_class.network_class:
+            return cls
+        waiting += cls.__subclasses__()
+    configs = (cls for cls in core_class.__mro__ if is_dataclass(cls) and not issubclass(cls, Forecaster))
+    bases = tuple(cls for cls in configs if not issubclass(cls, TrainingConfig))
+    recipe = next(
+        cls for cls in core_class.__mro__ if issubclass(cls, TrainingConfig) and not issubclass(cls, Forecaster)
+    )
+    stem = core_class.__name__.removesuffix("Forecaster")
+    name = f"{core_class.__module__}.{stem}Model".replace(".", "_")  # of this module, where pickle finds it
+    namespace = {
+        "__doc__": core_class.__doc__,
+        "__module__": __name__,
+        "__qualname__": name,
+        "network_class": core_class.network_class,
+        "recipe": recipe,
+    }
+    made = type(name, (DartsModel, *bases), namespace)
+    globals()[name] = made
+    add_safe_globals([made, core_class.network_class])
+    return made
 
 
 def _with_weights(model: DartsModel, fitted: Fitted) -> DartsModel:

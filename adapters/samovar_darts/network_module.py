@@ -1,4 +1,4 @@
-"""The Lightning module of darts, once for all networks."""
+"""The Lightning module of all darts models: a network, its scaler and its losses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from darts.utils.torch import MonteCarloDropout
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from samovar_darts.observed_targets import hide_missing, is_observed, judge
+from samovar_darts.observed_targets import counts, hide_missing, judge
 from samovar_darts.schedule import Schedule
 from samovar_darts.series_scaler import SeriesScaler
 from samovar_forecast.networks.covariate_network import build_network
-from samovar_forecast.networks.network import Covariates, ForecastNetwork
+from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
 from samovar_forecast.training.losses import ascending
-from samovar_forecast.training.metrics import MeanOverObserved
+from samovar_forecast.training.module import MeanOverObserved
 from samovar_forecast.training.sharpness import SharpnessAware
 
 _REAL_VALUED = {
@@ -111,12 +111,11 @@ class NetworkModule(PLForecastingModule):
             None if x_in.static_covariates is None else x_in.static_covariates.flatten(1).to(self.dtype),
         )
         if x_in.stage is not ModuleStage.TRAIN:
-            scaled = self._ordered(self.network(past, covariates)).to(precision)
-            return JudgedOutput(self.scaler.inverse(scaled), scaled=scaled)
-        # While training, every output learns its own quantile, as in the core: unordered.
-        forecast, own_forecast, own_target = self.network.training_forecast(past, covariates)
-        scaled = forecast.to(precision)
-        return JudgedOutput(self.scaler.inverse(scaled), None, scaled, own_forecast, own_target)
+            result = TrainingForecast(self._ordered(self.network(past, covariates)))
+        else:  # every output learns its own quantile, as in the core: unordered
+            result = self.network.training_forecast(past, covariates)
+        result = result._replace(forecast=result.forecast.to(precision))
+        return JudgedOutput(self.scaler.inverse(result.forecast), scaled=result)
 
     def _known(self, known: Tensor | None) -> Tensor | None:
         return None if known is None else self.known_scaler(known).to(self.dtype)
@@ -132,23 +131,24 @@ class NetworkModule(PLForecastingModule):
         sample_weight: Tensor | None,
     ) -> Tensor:
         prediction, unit_target = output.prediction, target
+        scaled, own_forecast, own_target = output.scaled
         # Where the core's scaler came along, the loss is the core's: on the scaled series, whose quantiles are the
         # scaled quantiles. Distributions live on the scale of the data.
         if self.rin is None and (self.likelihood is None or self._forecasts_quantiles):
-            prediction, unit_target = output.scaled, self.scaler(target)
+            prediction, unit_target = scaled, self.scaler(target)
         loss = self._loss_over_observed(prediction, unit_target, criterion, sample_weight)
-        if output.own_forecast is None or output.own_target is None:
+        if own_forecast is None or own_target is None:
             return loss
-        if self.output_chunk_shift:  # then the own objective is another forecast than the one asked for
+        if self.output_chunk_shift:  # then the own objective forecasts other steps than the model does
             return loss
-        forecast = output.own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
+        own_forecast = own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
         unseen = target.isnan().all(2, keepdim=True).all(1, keepdim=True)
-        own_target = output.own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
+        own_target = own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
         weight = None if sample_weight is None else sample_weight.mean(1, keepdim=True)
         if self.likelihood is None or _judges_normalised(self.likelihood):
-            return loss + self._loss_over_observed(forecast, own_target, criterion, weight)
+            return loss + self._loss_over_observed(own_forecast, own_target, criterion, weight)
         point = self.network.point_output
-        pair = hide_missing(forecast[..., point : point + 1], own_target, weight, None)
+        pair = hide_missing(own_forecast[..., point : point + 1], own_target, weight, None)
         return loss + judge(nn.MSELoss(), pair, weight is not None)
 
     def _loss_over_observed(
@@ -170,7 +170,7 @@ class NetworkModule(PLForecastingModule):
         output = self(val_batch.to_module_input(stage=ModuleStage.VALIDATE))
         target = val_batch.future_target
         loss = self._compute_loss(output, target, self.val_criterion, val_batch.sample_weight)
-        count = is_observed(target, self.likelihood).sum()
+        count = counts(target, self.likelihood).sum()
         self.val_loss.update(loss * count, count)
         self.log("val_loss", self.val_loss, prog_bar=True, batch_size=len(target))
         self._update_metrics(output, target, self.val_metrics)
@@ -184,10 +184,25 @@ class NetworkModule(PLForecastingModule):
         if target.numel():
             super()._update_metrics(output.replace(prediction=prediction), target, metrics)
 
-    def loss_of(self, batch: TorchTrainingBatch) -> Tensor:
-        """The training loss of a batch, with gradients; nothing is logged."""
+    def training_step(self, train_batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch; darts logs it."""
+        loss: Tensor = super().training_step(train_batch, batch_idx)
+        return loss * self._weight_in_step(batch_idx)
+
+    def loss_of(self, batch: TorchTrainingBatch, batch_index: int = 0) -> Tensor:
+        """The loss of `training_step`, with gradients; nothing is logged."""
         output = self(batch.to_module_input(stage=ModuleStage.TRAIN))
-        return self._compute_loss(output, batch.future_target, self.train_criterion, batch.sample_weight)
+        loss = self._compute_loss(output, batch.future_target, self.train_criterion, batch.sample_weight)
+        return loss * self._weight_in_step(batch_index)
+
+    def _weight_in_step(self, batch_index: int) -> float:
+        """1, and more for the last batches of an epoch that are fewer than ``accumulate_grad_batches``.
+
+        Lightning divides their losses by the full number.
+        """
+        n_batches, per_step = self.trainer.num_training_batches, self.trainer.accumulate_grad_batches
+        rest = int(n_batches % per_step) if math.isfinite(n_batches) else 0
+        return per_step / rest if rest and batch_index >= n_batches - rest else 1.0
 
     def configure_callbacks(self) -> list[pl.Callback]:
         return [] if self.sharpness_rho is None else [SharpnessAware(self.sharpness_rho, self.sharpness_adaptive)]
@@ -201,16 +216,11 @@ class NetworkModule(PLForecastingModule):
         return super().configure_optimizers()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class JudgedOutput(PLModuleOutput):
-    """A forecast, the same on the scale of the network, and the pair of the network's own objective.
+    """A forecast in the units of the data, and what the network gave: the same scaled, and its own objective's pair."""
 
-    See `TrainingForecast`.
-    """
-
-    scaled: Tensor | None = None
-    own_forecast: Tensor | None = None
-    own_target: Tensor | None = None
+    scaled: TrainingForecast
 
 
 def _judges_normalised(likelihood: TorchLikelihood) -> bool:

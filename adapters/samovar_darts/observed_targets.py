@@ -1,4 +1,8 @@
-"""Targets that were not observed (NaN), kept out of every loss and likelihood of darts."""
+"""Missing targets (NaN), kept out of every loss and likelihood of darts.
+
+The core's `sum_over_observed` serves losses that are taken target by target and are 0 for a right forecast. Here losses
+may have a mean of their own, sample weights, or a likelihood with a bounded support.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import torch
 from darts.utils.likelihood_models.base import LikelihoodType
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from torch import Tensor
+
+from samovar_forecast.layers.observed import is_observed
 
 _INSIDE_UNIT_INTERVAL = {LikelihoodType.Beta, LikelihoodType.ContinuousBernoulli}
 
@@ -27,14 +33,14 @@ class ObservedTargets(NamedTuple):
     weight: Tensor
 
 
-def is_observed(target: Tensor, likelihood: TorchLikelihood | None = None) -> Tensor:
-    """Where a target counts; a likelihood of all components at once needs all of them.
+def counts(target: Tensor, likelihood: TorchLikelihood | None = None) -> Tensor:
+    """Where a target counts: where it was observed. A likelihood of all components at once needs all of them.
 
     Shape
     -----
     target, output : (batch, n_steps, n_targets)
     """
-    observed = ~target.isnan()
+    observed = is_observed(target)
     if likelihood is not None and likelihood.type is LikelihoodType.Dirichlet:
         return observed.all(-1, keepdim=True).expand_as(observed)
     return observed
@@ -49,7 +55,7 @@ def hide_missing(
     mean of ``sample_weight * loss`` over the observed ones. As the forecast is replaced too, no loss or gradient
     can be infinite where the weight is zero.
     """
-    observed = is_observed(target, likelihood)
+    observed = counts(target, likelihood)
     weight = observed.to(target.dtype) * (observed.numel() / observed.sum().clamp(min=1))
     if sample_weight is not None:
         weight = weight * torch.where(observed, sample_weight, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from samovar_forecast.training.schedules import multiplier
+from samovar_forecast.training.optimisation import multiplier
 
 
 class Schedule(torch.optim.lr_scheduler.LambdaLR):

@@ -1,4 +1,4 @@
-"""Scaling inside a network module, so that its checkpoint holds it."""
+"""The core's scaler as a part of a network module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 class SeriesScaler(nn.Module):
     """The map of the core's `Scaler` per column: the identity, unless a trained core brings its scaler.
 
-    That is ``(values - center) / scale``, of ``log(1 + values)`` where the column is logarithmic. NaN stays NaN.
+    That is ``(values - center) / scale``, of ``log(1 + values)`` where the column is logarithmic. NaN stays NaN. It
+    works on tensors in place of arrays: it lies in the module's checkpoint, moves to its device, and gradients pass
+    through `inverse`, so the core's arrays in double precision cannot serve. Nothing is fitted here.
 
     Shape
     -----

@@ -1,1 +1,1 @@
-"""The benchmark: published protocols rerun by one command, a results store, and the report made from it."""
+"""The benchmark: runs of published protocols, the store of their results, and the report."""

@@ -1,4 +1,4 @@
-"""Models of darts, trained by darts: its batches are the windows of one pass over the training rows, shuffled."""
+"""Models of darts, trained by darts, whose epochs are shuffled passes over the training windows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samovar_forecast.benchmark.library_training import BestEpoch, Clock, count_parameters, quiet, trainer_settings
-from samovar_forecast.benchmark.protocol import Task
+from samovar_forecast.benchmark.protocol import Task, Trained
 from samovar_forecast.benchmark.recipes import plain_name
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Pictures of the report."""
+"""Figures of the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLORS = (
 
 
 def draw_errors(results: Sequence[Result], data: str, path: Path) -> None:
-    """Write a picture of the errors on a data set by horizon, with the published ones as open circles."""
+    """Write a figure of the errors on a data set by horizon, with the published ones as open circles."""
     figure, axes = _figure()
     own = [one for one in results if one.data == data and one.horizon is not None]
     horizons = sorted({one.horizon for one in own if one.horizon is not None})
@@ -39,7 +39,7 @@ def draw_errors(results: Sequence[Result], data: str, path: Path) -> None:
 
 
 def draw_time(results: Sequence[Result], path: Path) -> None:
-    """Write a picture of errors against the time of training, wherever there are several models to compare."""
+    """Write a figure of errors against the time of training, over all data and horizons with several models."""
     figure, axes = _figure()
     errors: dict[tuple[str, int | None], list[float]] = {}
     for one in results:
@@ -56,7 +56,7 @@ def draw_time(results: Sequence[Result], path: Path) -> None:
 
 
 def _colors(results: Sequence[Result]) -> dict[str, str]:
-    """The same color for a model in every picture."""
+    """The same color for a model in every figure."""
     labels = sorted({one.label for one in results})
     return {label: _COLORS[number % len(_COLORS)] for number, label in enumerate(labels)}
 

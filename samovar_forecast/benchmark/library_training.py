@@ -1,4 +1,4 @@
-"""What the training of another library's model is given from here: the budget, and the choice of the best epoch."""
+"""Training of the models of other libraries: the choice of the best epoch, and quiet Lightning trainers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Clock:
 
 
 def trainer_settings(device: str) -> dict[str, Any]:
-    """What Lightning's Trainer is told in every library: nothing is written, nothing is shown."""
+    """Settings of Lightning's Trainer in every library: it writes and shows nothing."""
     return {
         "accelerator": ACCELERATORS[device],
         "devices": 1,
@@ -88,7 +88,7 @@ def count_parameters(module: nn.Module) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the banners and tips of Lightning away, whose warnings are about the loaders of the libraries."""
+    """Without the banners and tips of Lightning, and its warnings about the loaders of the libraries."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)

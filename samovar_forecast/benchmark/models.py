@@ -1,4 +1,4 @@
-"""Models by name: trained on the same windows under the same budget, each the way of its own library."""
+"""Models of the benchmark by name, trained on the same windows with the same budget, each by its own library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samovar_forecast.benchmark.plan import FORECASTERS
-from samovar_forecast.benchmark.protocol import Forecast, Task
+from samovar_forecast.benchmark.protocol import Forecast, Task, Trained
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 from samovar_forecast.data.time_axis import frequency_of
 from samovar_forecast.estimator import Forecaster
-from samovar_forecast.evaluation.seasonal_naive import season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import season_length, seasonal_naive_backtest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +25,7 @@ _FINISHED = "resumed_after_epoch_{}"  # a model whose training is over
 
 
 def train(run: Run, task: Task, folder: Path) -> Trained:
-    """Train the model of a run; what it needs to go on after it was killed is kept in the folder."""
+    """The trained model of a run; the folder has its checkpoint, from which a killed training goes on."""
     library, _, _ = run.model.rpartition(":")
     trainers: dict[str, Callable[[Run, Task, Path], Trained]] = {
         "darts": _train_darts, "neuralforecast": _train_neuralforecast, "": _train_ours,

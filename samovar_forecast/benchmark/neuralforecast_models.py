@@ -1,10 +1,9 @@
 """Models of neuralforecast, trained by their own steps, on batches that are made here.
 
-Left to itself, neuralforecast (3.3) draws every batch anew from all windows, so that none of its epochs is a pass over
-them; its last training windows reach behind the training rows and are masked there; and a model of single series copies
-all windows of all series for every step. So each batch is laid out as the library wants its series: the chosen windows
-end to end, and the model is told to step from one to the next. What it finds then is just these windows, in
-`training_step` and in `validation_step` alike.
+By itself, neuralforecast (3.3) draws every batch anew from all windows, so that none of its epochs is a pass over
+them; its last training windows reach beyond the training rows and are masked there; and a model of single series copies
+all windows of all series for every step. Therefore each batch has the layout of the library's series: the chosen
+windows end to end, and a step of one window. `training_step` and `validation_step` then see exactly these windows.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from samovar_forecast.benchmark.library_training import BestEpoch, Clock, count_parameters, quiet, trainer_settings
-from samovar_forecast.benchmark.protocol import Task
+from samovar_forecast.benchmark.protocol import Task, Trained
 from samovar_forecast.benchmark.recipes import plain_name
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.trained import Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +63,7 @@ def train(run: Run, task: Task) -> Trained:
         inference_windows_batch_size=-1,
         training_data_availability_threshold=1.0,
         random_seed=run.seed,
-        max_steps=max_epochs * len(batches),  # for those that lower their rate by it
+        max_steps=max_epochs * len(batches),  # for schedules that depend on it
         **({"n_series": task.train.shape[1]} if kind.MULTIVARIATE else {}),
         **settings,
     )
@@ -92,7 +90,7 @@ def window_batches(
 ) -> DataLoader:
     """Batches of every window of the rows, as neuralforecast takes series: windows end to end, and spare columns.
 
-    Shuffled ones are for training: a last batch of one window joins the batch in front of it there, since batch
+    Shuffled ones are for training: a last batch of one window joins the batch before it there, since batch
     normalisation finds no deviation in one.
 
     Shape
@@ -139,7 +137,7 @@ class _NoneOfOne(BatchSampler):
 def _forecast(model: Any, past: Tensor, multivariate: bool) -> Tensor:
     """Forecasts of a batch of contexts: (windows, n_series, context) to (windows, horizon, n_series).
 
-    By the steps of the library's own `predict_step`, behind its scaler, whose windows hold the horizon, unobserved.
+    By the steps of the library's own `predict_step` after its scaler, whose windows hold the horizon, unobserved.
     """
     n_windows, n_series, context = past.shape
     inputs = past.transpose(1, 2) if multivariate else past.reshape(n_windows * n_series, context, 1)

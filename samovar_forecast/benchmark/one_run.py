@@ -1,4 +1,4 @@
-"""One run in a process of its own: ``python -m samovar_forecast.benchmark.one_run``, with the run on its stdin."""
+"""The process of one run: ``python -m samovar_forecast.benchmark.one_run``, with the run on its stdin."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-BUSY = 75  # the exit status of a process that finds another one at the same run
+BUSY = 75  # exit status where another process is at the same run
 
 
 def main() -> int:
     """Train, score and record the run that stdin describes; the process ends when stdin is closed.
 
-    What goes wrong ends the process: whoever has started it records that.
+    An error ends the process, and the process that waits for it records that.
     """
     began = time.perf_counter()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who has started this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     message = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    # Nothing heavy is imported before it is clear that there is something to do, and the end of the parent is heard.
+    # Heavy imports come after the end of the parent is watched, and only where there is something to do.
     from filelock import FileLock, Timeout
 
     from samovar_forecast.benchmark.runs import Run
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def measure(run: Any, folder: Path, began: float) -> dict[str, Any]:
-    """Train the model of a run and score it; what the record says of it."""
+    """Train the model of a run and score it; the outcome for its record."""
     import torch
 
     from samovar_forecast.benchmark.models import train
@@ -80,7 +80,7 @@ def measure(run: Any, folder: Path, began: float) -> dict[str, Any]:
 def peak_memory_mb() -> int | None:
     """The peak memory of this process; None where the system does not tell.
 
-    Not ru_maxrss: a process inherits that of the one that has started it.
+    ru_maxrss will not do: a process inherits that of the one that has started it.
     """
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None

@@ -1,4 +1,4 @@
-"""The runs that a command asks for."""
+"""The plan of a benchmark: every combination of models, data, horizons and seeds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from samovar_forecast.training.devices import resolve_device
 RECIPES = ("default", "published")
 FORECASTERS: dict[str, type[Forecaster]] = {cls.__name__.removesuffix("Forecaster"): cls for cls in ALL_FORECASTERS}
 
-# Given by the run or the protocol, or of no effect on the result.
+# Set by the run or the protocol, or without an effect on the result.
 _ASIDE = {
     "horizon", "context_length", "targets", "validation_fraction", "random_state", "device", "verbose", "logger",
     "log_dir", "checkpoint_dir",
@@ -66,7 +66,7 @@ def plan(
     device : str, default "auto"
         "cpu", "cuda", "mps", or "auto": the fastest one there is.
     label : str or None
-        What the records say in place of the name of the recipe.
+        Name of the recipe in the records.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _model(name: str) -> str:
 
 
 def _source(name: str, shares: Sequence[float] | None) -> dict[str, Any]:
-    """A data set, or a file and what is in it."""
+    """A data set, or a file with its digest."""
     by_name = {known.lower(): known for known in datasets.names()}
     if name.lower() in by_name:
         return {"data": by_name[name.lower()]}

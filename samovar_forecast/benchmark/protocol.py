@@ -1,4 +1,4 @@
-"""What every model is given and how every model is scored: scaled rows, their split, and all windows of the test."""
+"""The protocol: scaled rows and their split, which every model is given, and the score over all windows of the test."""
 
 from __future__ import annotations
 
@@ -46,13 +46,43 @@ class Task:
 
     @property
     def rows_to_fit(self) -> pd.DataFrame:
-        """Training rows, and the validation rows behind them."""
+        """Training rows and the validation rows after them."""
         return pd.concat([self.train, self.validation])
 
     @property
     def validation_windows(self) -> pd.DataFrame:
-        """The validation rows with the context of their first forecast in front."""
+        """The validation rows after the context of their first forecast."""
         return pd.concat([self.train.iloc[len(self.train) - self.context_length :], self.validation])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, of whatever library.
+
+    Attributes
+    ----------
+    forecast : callable
+        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
+    parameters : int
+        Trainable ones.
+    epochs, best_epoch : int
+        Passes over all training windows, and the one whose weights were kept.
+    seconds : float
+        Of training, with validation, since `resumed_after_epoch`.
+    resumed_after_epoch : int
+        Epochs of a process before this one, which was killed.
+    """
+
+    forecast: Forecast
+    parameters: int = 0
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    resumed_after_epoch: int = 0
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        return self.seconds / max(self.epochs - self.resumed_after_epoch, 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +121,7 @@ def load_task(
     Raises
     ------
     ValueError
-        If the data are not right, or a part holds no window.
+        If the data are not valid, or a part holds no window.
     OSError
         If they cannot be read.
     """
@@ -142,14 +172,14 @@ def borders(n_rows: int, shares: Sequence[float]) -> tuple[int, int]:
 
 
 def score(forecast: Forecast, rows: pd.DataFrame, context_length: int, horizon: int) -> Score:
-    """Forecast every window of the rows and compare it with what happened.
+    """Errors of the forecasts of every window of the rows.
 
     Parameters
     ----------
     forecast : callable
         Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
     rows : DataFrame
-        Begins one context in front of the first row to forecast. Values that are missing do not count.
+        Begins one context before the first row to forecast. Missing values do not count.
     context_length, horizon : int
         Rows that a forecast sees, and rows that it is made for.
 

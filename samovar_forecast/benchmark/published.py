@@ -1,4 +1,4 @@
-"""Published results, each with the look-back and the source that it was found with: published.csv in this folder."""
+"""Published results with their look-backs and sources: published.csv in this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from samovar_forecast.benchmark.recipes import HORIZONS, plain_name
 
 AVERAGE = "average"
-QUOTED = ("CATS", "FITS", "Encoder")  # of Lu & Yang's table, run by nobody here
+QUOTED = ("CATS", "FITS", "Encoder")  # of Lu & Yang's table, not run here
 _TABLE = Path(__file__).with_name("published.csv")
 
 
@@ -26,11 +26,11 @@ class Published:
     model, data, horizon : str
         As in the results here; the horizon may be "average", over 96, 192, 336 and 720.
     look_back : str
-        What the source says of it; "not stated" where it says nothing.
+        As the source states it, else "not stated".
     mse : float
     mae : float or None
     source : str
-        Where the number is printed.
+        The publication.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Published:
     source: str
 
     def may_be_of(self, look_backs: Sequence[int]) -> bool:
-        """Whether nothing says that the result was found with other look-backs.
+        """Whether the look-back of the result may be this one.
 
         Examples
         --------
@@ -76,7 +76,7 @@ def published_results() -> tuple[Published, ...]:
 
 
 def find(model: str, data: str, horizon: int | str, look_backs: Sequence[int]) -> Published | None:
-    """The published result to stand beside: that of the same look-back where there is one, else of the nearest.
+    """The published result to compare with: that of the same look-back where there is one, else of the nearest.
 
     An average that is not printed is that of the four printed results of the same look-back.
 
@@ -117,7 +117,7 @@ def find(model: str, data: str, horizon: int | str, look_backs: Sequence[int]) -
 
 
 def _distance(look_back: str, wanted: Sequence[int]) -> float:
-    """How far the look-back of a source is; one that names no single one comes behind those that do."""
+    """Distance of the look-back of a source; those that name no single one come last."""
     return abs(int(look_back) - wanted[0]) if look_back.isdigit() else math.inf
 
 

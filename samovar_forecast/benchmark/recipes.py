@@ -1,4 +1,4 @@
-"""How each model is trained in the benchmark: look-backs, published recipes, and the settings of the baselines.
+"""Recipes of the benchmark: look-backs, published hyperparameters, and the settings of the baselines.
 
 A recipe names what differs from the defaults of a forecaster's class. An entry of one data set is laid over that of
 all of them, "*".
@@ -70,7 +70,7 @@ PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 
-# Horizon: look-back, for those who let it grow (the scripts of Lu & Yang).
+# Horizon: look-back, of models whose look-back grows with the horizon (the scripts of Lu & Yang).
 _GROWING = {96: 1024, 336: 2048, 720: 4096}
 _GROW = ("SAMoVAR", "LinTrans", "FixedVAR")
 _LOOK_BACKS: dict[str, int] = {
@@ -90,7 +90,7 @@ _LOOK_BACKS: dict[str, int] = {
 _ILI, _ILI_AUTOFORMER = 104, 36
 
 # Settings of networks from other libraries, where they are not the libraries' own. `linear` is one linear map that all
-# series share behind reversible instance normalisation, as darts has it.
+# series share after reversible instance normalisation, as darts has it.
 BASELINES: dict[str, dict[str, Any]] = {
     "naive": {},
     "linear": {"shared_weights": True, "const_init": False, "normalize": False, "use_reversible_instance_norm": True},
@@ -126,7 +126,7 @@ def look_back(model: str, data: str, horizon: int) -> int:
     Raises
     ------
     ValueError
-        If no paper says so of a library's model.
+        If no paper names one for a library's model.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def look_back(model: str, data: str, horizon: int) -> int:
 
 
 def known_look_back(model: str, data: str, horizon: int) -> int | None:
-    """The same; None where it is not known."""
+    """The look-back of a model in its paper; None where it is not known."""
     name = plain_name(model)
     if name not in _LOOK_BACKS and name not in _GROW:
         return None
@@ -152,7 +152,7 @@ def known_look_back(model: str, data: str, horizon: int) -> int | None:
 
 
 def published(model: str, data: str) -> dict[str, Any]:
-    """What the published recipe of a model sets on a data set.
+    """The hyperparameters of the published recipe of a model on a data set.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The report: Markdown tables and figures of what is in a store, beside the published results."""
+"""The report of a store: Markdown tables and figures, beside the published results."""
 
 from __future__ import annotations
 

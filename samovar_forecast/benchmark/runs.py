@@ -1,4 +1,4 @@
-"""A run of the benchmark: one training and its score, told from others by all that decides the result."""
+"""A run of the benchmark: one training and its score, with everything that decides the result."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 
@@ -35,7 +36,7 @@ class Run:
     content : str or None
         SHA-256 of the file.
     file : str or None
-        Where it lies, which decides nothing.
+        Its path, which decides nothing.
     """
 
     model: str
@@ -50,9 +51,9 @@ class Run:
     content: str | None = None
     file: str | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """A file name that tells this run from all others: what people look for, and a digest of the rest."""
+        """A file name that tells this run from all others: the parts that people look for, and a digest of the rest."""
         decisive = {name: value for name, value in asdict(self).items() if name != "file"}
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
         words = (self.data, self.horizon, self.model, self.recipe, f"seed{self.seed}", digest)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from samovar_forecast.files.atomic_files import replace_file
 
@@ -17,17 +17,26 @@ if TYPE_CHECKING:
     from samovar_forecast.benchmark.runs import Run
 
 DONE, FAILED = "done", "failed"
-# What another run of the same on the same machine would give otherwise.
+_CHECKPOINT = "training.ckpt"
+# Parts of a record that differ between two runs of the same on the same machine.
 MEASURED = (
     "seconds_per_epoch", "training_seconds", "total_seconds", "peak_memory_mb", "gpu_memory_mb", "resumed_after_epoch"
 )  # fmt: skip
 
 
+class Written(NamedTuple):
+    """When the files of a run were last written, in ns; None where there is none."""
+
+    log: int | None
+    checkpoint: int | None
+    record: int | None
+
+
 class Store:
     """Records of runs, in files that appear complete or not at all, so that nothing is lost when a process is killed.
 
-    Any number of processes may write at the same time: each run has a file of its own. What an unfinished run needs to
-    go on lies in a folder beside them.
+    Any number of processes may write at the same time: each run has a file of its own. The checkpoint and the log of an
+    unfinished run are in a folder beside them.
 
     Parameters
     ----------
@@ -40,7 +49,7 @@ class Store:
         self.runs, self.unfinished = self.folder / "runs", self.folder / "unfinished"
 
     def record(self, run: Run) -> dict[str, Any] | None:
-        """What is known of a run; None where it has not ended."""
+        """The record of a run; None where it has not ended."""
         path = self._path(run)
         return _read(path) if path.exists() else None
 
@@ -76,20 +85,36 @@ class Store:
         return pd.DataFrame([record for record in self.records() if record["status"] == DONE])
 
     def workplace(self, run: Run) -> Path:
-        """The folder of an unfinished run: its checkpoint and what it had to say."""
+        """The folder of an unfinished run, with its checkpoint and its log."""
         return self.unfinished / run.name
+
+    def log(self, run: Run) -> Path:
+        """The file with the output of the processes of an unfinished run."""
+        return self.workplace(run) / "log.txt"
 
     def lock(self, run: Run) -> Path:
         """The file whose lock the process of a run holds as long as it lives."""
         return self.unfinished / f"{run.name}.lock"
 
+    def written(self, run: Run) -> Written:
+        """When the files of a run were last written."""
+        paths = self.log(run), self.workplace(run) / _CHECKPOINT, self._path(run)
+        return Written(*map(_time_of, paths))
+
     def clear(self, run: Run) -> None:
-        """Remove what a run has left that has its result; only where no other process is at it."""
+        """Remove the workplace of a run that has its result; only where no other process is at it."""
         shutil.rmtree(self.workplace(run), ignore_errors=True)
         self.lock(run).unlink(missing_ok=True)
 
     def _path(self, run: Run) -> Path:
         return self.runs / f"{run.name}.json"
+
+
+def _time_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Records of runs, put together: means over seeds, averages over horizons, ranks."""
+"""Summaries of records: means over seeds, averages over horizons, ranks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Result:
 
     @property
     def label(self) -> str:
-        """What the model is called where it has no row of its own for the recipe."""
+        """The name of the model, with its recipe unless that is the default one."""
         return self.model if self.recipe == "default" else f"{self.model} ({self.recipe})"
 
     @property
@@ -78,7 +78,7 @@ class Result:
 
     @property
     def difference(self) -> float | None:
-        """By how many percent the MSE is above the published one; None where that has another look-back."""
+        """Percent by which the MSE is above the published one; None where that has another look-back."""
         found = self.published
         return 100 * (self.mse / found.mse - 1) if found is not None and found.may_be_of(self.look_backs) else None
 
@@ -89,7 +89,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
     Returns
     -------
     list of Result
-        By data, horizon and MSE; the averages behind the horizons.
+        By data, horizon and MSE; the averages after the horizons.
     """
     done = [record for record in records if record["status"] == DONE]
     several_devices = len({record["device"] for record in done if record["model"] != "naive"}) > 1

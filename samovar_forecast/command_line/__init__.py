@@ -1,1 +1,1 @@
-"""The command line: `app` holds the commands, the other files what they share."""
+"""The command line: commands in `app` and `benchmark`, their options, files, tables and errors in the others."""

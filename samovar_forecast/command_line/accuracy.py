@@ -1,4 +1,4 @@
-"""What the commands say about accuracy: which rows to test on, the table, the picture."""
+"""Rows to test on, and accuracy as a table, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
     from samovar_forecast.evaluation.accuracy import Evaluation
 
-Evaluations = Mapping[Hashable, "Evaluation"]  # by series; a lone one has the name None
+Evaluations = Mapping[Hashable, "Evaluation"]  # by series; a single one has the name None
 
 
 def first_test_row(n_rows: int, fraction: float, horizon: int = 1, name: str = "y") -> int:
-    """The number of the first of the newest rows, which hold a horizon at least."""
+    """The number of the first test row, where the newest rows are the test rows: a horizon at least."""
     if not 0 < fraction < 1:
         raise ValueError(f"--test-fraction must be between 0 and 1, got {fraction}")
     n_test = int(fraction * n_rows)
@@ -35,11 +35,11 @@ def first_test_row(n_rows: int, fraction: float, horizon: int = 1, name: str = "
 def first_unseen_row(
     forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
 ) -> int:
-    """The first row to test a trained forecaster on: behind its training data and behind one full context."""
-    from samovar_forecast.evaluation.seasonal_naive import season_length
+    """The first row to test a trained forecaster on: after its training data and after one full context."""
+    from samovar_forecast.evaluation.baselines import season_length
 
     if key is not None and not forecaster.is_panel_:
-        raise ValueError("the model was trained on a lone series; leave --series out")
+        raise ValueError("the model was trained on a single series; leave --series out")
     if key not in forecaster.series_:
         raise ValueError(f"{name} is no series that the model was trained on; those are {list(forecaster.series_)[:9]}")
     newest = forecaster.series_[key].history.index[-1]
@@ -127,7 +127,7 @@ def print_table(evaluations: Evaluations) -> None:
 
 def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     """Write the picture of a backtest."""
-    from samovar_forecast.evaluation.plots import plot_forecasts
+    from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
     typer.echo(f"saved {path}", err=True)

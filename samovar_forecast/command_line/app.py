@@ -1,4 +1,4 @@
-"""The command line: fit, predict and backtest on files, and a demo. Run ``samovar-forecast --help``."""
+"""The commands: fit, predict and backtest on files, and a demo. Run ``samovar-forecast --help``."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def predict(
 def backtest(
     data: Data,
     model_file: Annotated[
-        Path | None, typer.Option(help="What `fit` wrote. Default: train on the rows in front of the test rows.")
+        Path | None, typer.Option(help="What `fit` wrote. Default: train on the rows before the test rows.")
     ] = None,
     test_fraction: Annotated[
         float | None,
@@ -165,7 +165,7 @@ def backtest(
     encoding: Encoding = "utf-8",
     **settings: Any,
 ) -> None:
-    """Measure the forecasts of the newest rows against the seasonal naive forecast."""
+    """Measure forecasts of the newest rows beside the seasonal naive forecast."""
     from samovar_forecast.evaluation.accuracy import evaluate
 
     if plot is not None:
@@ -176,7 +176,7 @@ def backtest(
     if trained is not None and model_file is not None:
         names = names or names_of_training(trained, model_file)
     if plot is not None and names:
-        raise ValueError("--plot draws a lone series; leave it or --series out")
+        raise ValueError("--plot draws a single series; leave it or --series out")
     panel = read_training(data, encoding, names) if trained is None else read_series(data, encoding, names, trained)
     X, rows = read_known(known, encoding, names, trained), read_static(static, encoding, names)
     with files_for_arguments(data, known, static):
@@ -187,8 +187,8 @@ def backtest(
                 key: first_test_row(len(frame), fraction, trained.horizon, panel.name_of(key))
                 for key, frame in panel.frames.items()
             }
-            in_front = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
-            _train(trained, panel.layout.assemble(in_front), in_one(X), static=rows)
+            training = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
+            _train(trained, panel.layout.assemble(training), in_one(X), static=rows)
         else:
             starts = {
                 key: first_unseen_row(trained, frame, test_fraction, key, panel.name_of(key))
@@ -214,12 +214,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the model and the picture.")] = Path("demo-output"),
     device: Annotated[str, typer.Option(help=words_of("device"), show_default=False)] = "auto",
 ) -> None:
-    """Train on real data in about a minute, and measure it on rows that it has not seen."""
+    """Train on real data in about a minute, and measure the forecasts on rows held out."""
     import pandas as pd
     import torch
 
     from samovar_forecast.evaluation.accuracy import evaluate
-    from samovar_forecast.evaluation.seasonal_naive import NAIVE
+    from samovar_forecast.evaluation.baselines import NAIVE
     from samovar_forecast.files import datasets
 
     # Of a small grid, these gave the lowest error on the validation rows of the built-in data.
@@ -267,7 +267,7 @@ def _load_to_test(model_file: Path, model: str | None, static: Path | None, sett
 
 
 def _build(model: str | None, source: Forecaster | None, settings: dict[str, Any]) -> Forecaster:
-    """An untrained forecaster, of a name or like another one; what the settings leave out stays at its defaults."""
+    """An untrained forecaster, of a name or like another one; all other hyperparameters keep their defaults."""
     if source is not None:
         from sklearn.base import clone
 

@@ -1,12 +1,13 @@
-"""The command `benchmark`: run the published protocols, and report what is in a store."""
+"""The command `benchmark`: runs of the published protocols, and the report of a store."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.console import Console
@@ -17,10 +18,12 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from samovar_forecast.benchmark.runs import Run
+    from samovar_forecast.benchmark.store import Store
 
 _LISTS = ("--models", "--datasets", "--horizons", "--seeds", "--split", "--set")
 _ALL = "all"
 RESULTS = Path("results")
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class _Lists(TyperGroup):
@@ -40,7 +43,7 @@ def _spread(args: Sequence[str], commands: set[str]) -> Iterator[str]:
         if name in _LISTS:
             option = name
             if not value and (number + 1 == len(args) or args[number + 1].startswith("-")):
-                yield name  # without any value, which is said by those who read it
+                yield name  # without a value, which the parser reports
         else:
             option, value = None if arg.startswith("-") else option, arg
         if option is None:
@@ -113,7 +116,7 @@ def run(
         raise ValueError(f"--workers must be at least 1, got {workers}")
     given = _settings(settings or []) | ({} if max_epochs is None else {"max_epochs": max_epochs})
     from samovar_forecast.benchmark.plan import FORECASTERS, plan
-    from samovar_forecast.benchmark.scheduling import run_all
+    from samovar_forecast.benchmark.running import run_all
     from samovar_forecast.benchmark.store import Store
     from samovar_forecast.files.datasets import names
 
@@ -129,16 +132,17 @@ def run(
         settings=given,
         device=device,
     )
-    with RunsDisplay(Console(), len(runs), sum(map(store.is_done, runs))) as display:
-        try:
-            failed = run_all(runs, store, display, workers)
-        except KeyboardInterrupt:
-            display.console.print("stopped; the same command goes on where it was")
-            raise typer.Exit(130) from None
+    console = Console()
+    try:
+        with RunsDisplay(console, runs, store):
+            failed = run_all(runs, store, workers)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
     if failed:
         _print_failed(failed, store)
         raise typer.Exit(1)
-    display.console.print(f"all results are in {out}; next: samovar-forecast benchmark report {out}", soft_wrap=True)
+    console.print(f"all results are in {out}; next: samovar-forecast benchmark report {out}", soft_wrap=True)
 
 
 @benchmark.command()
@@ -165,37 +169,75 @@ def report(
     typer.echo(f"saved {path}", err=True)
 
 
-class RunsDisplay(Progress):
-    """A line for all runs and one for each that is at work; a line stays for each that has ended."""
+class RunsDisplay:
+    """A view of a store while its runs are done: a line for all, one for each at work, one that stays for each ended.
 
-    def __init__(self, console: Console, n_runs: int, n_done: int) -> None:
-        super().__init__(
+    It reads the files of the store alone, so the runs may be at work in other processes and on other machines.
+
+    Parameters
+    ----------
+    console : Console
+    runs : sequence of Run
+        Those that are to be done; the ones in the store already are counted.
+    store : Store
+    """
+
+    def __init__(self, console: Console, runs: Sequence[Run], store: Store) -> None:
+        self._console, self._store = console, store
+        self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(), console=console,
         )  # fmt: skip
-        self._all = self.add_task("all runs", total=n_runs, completed=n_done, unit="runs")
-        self._lines: dict[str, TaskID] = {}
+        waiting = [run for run in runs if not store.is_done(run)]
+        n_done = len(runs) - len(waiting)
         if n_done:
-            console.print(f"{n_done} of {n_runs} runs are in the store already", highlight=False)
+            console.print(f"{n_done} of {len(runs)} runs are in the store already", highlight=False)
+        self._all = self._progress.add_task("all runs", total=len(runs), completed=n_done, unit="runs")
+        self._waiting = {run.name: (run, store.written(run)) for run in waiting}
+        self._lines: dict[str, TaskID] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def started(self, run: Run) -> None:
-        self._lines[run.name] = self.add_task(f"  {run}", total=run.hyperparameters.get("max_epochs"), unit="epochs")
+    def __enter__(self) -> Self:
+        self._progress.start()
+        self._thread.start()
+        return self
 
-    def working(self, run: Run, epochs: int) -> None:
-        self.update(self._lines[run.name], completed=epochs)
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+        self._progress.stop()
 
-    def ended(self, run: Run, record: dict[str, Any] | None) -> None:
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            self._look()
+
+    def _look(self) -> None:
+        for run, before in list(self._waiting.values()):
+            now = self._store.written(run)
+            if now.record != before.record:
+                self._ended(run)
+            elif now != before:
+                self._waiting[run.name] = run, now
+                if run.name not in self._lines:
+                    epochs = run.hyperparameters.get("max_epochs")
+                    self._lines[run.name] = self._progress.add_task(f"  {run}", total=epochs, unit="epochs")
+                if now.checkpoint not in (None, before.checkpoint):
+                    self._progress.advance(self._lines[run.name])
+
+    def _ended(self, run: Run) -> None:
+        del self._waiting[run.name]
         if run.name in self._lines:
-            self.remove_task(self._lines.pop(run.name))
-        if record is None:
-            return
-        self.advance(self._all)
+            self._progress.remove_task(self._lines.pop(run.name))
+        self._progress.advance(self._all)
+        record = self._store.record(run) or {}
         if "error" in record:
             told = f"[red]failed[/]: {escape(record['error'])}"
         else:
             errors = f"MSE {record['mse']:.4f}, MAE {record['mae']:.4f}"
             told = f"{errors}, {record['epochs']} epochs, {record['total_seconds']:.0f} s"
-        self.console.print(f"{time.strftime('%H:%M:%S')} {run}: {told}", highlight=False, soft_wrap=True)
+        self._console.print(f"{time.strftime('%H:%M:%S')} {run}: {told}", highlight=False, soft_wrap=True)
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -214,11 +256,11 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
     return made
 
 
-def _print_failed(failed: Sequence[Run], store: Any) -> None:
+def _print_failed(failed: Sequence[Run], store: Store) -> None:
     table = Table(title=f"{len(failed)} runs failed", title_justify="left")
-    for column in ("run", "error", "what it said"):
+    for column in ("run", "error", "log"):
         table.add_column(column, overflow="fold")
     for run in failed:
-        record = store.record(run)
-        table.add_row(str(run), record["error"], str(store.workplace(run) / "log.txt"))
+        record = store.record(run) or {}
+        table.add_row(str(run), record["error"], str(store.log(run)))
     Console(stderr=True).print(table)

@@ -1,4 +1,4 @@
-"""What the command line says when something is wrong: one line."""
+"""Errors and warnings of all commands: one line on stderr, and the exit code 2 after an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 
 class Commands(TyperGroup):
-    """Turns what the package's own gates raise into one line on stderr and the exit code 2."""
+    """A group of commands whose errors about input are one line on stderr and the exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -23,7 +23,7 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except BrokenPipeError:  # `| head` is no error; typer ends quietly
             raise
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, ImportError) as error:
             message = error.strerror and f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else None
             _print_line("error", message or str(error))
             raise typer.Exit(2) from error
@@ -31,7 +31,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def files_for_arguments(y: Path | None, X: Path | None = None, static: Path | None = None) -> Iterator[None]:
-    """Let errors about the arguments `y`, `X` and `static` of a forecaster name the files, or the missing options."""
+    """Errors about the arguments `y`, `X` and `static` of a forecaster name the files, or the missing options."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -40,7 +40,7 @@ def files_for_arguments(y: Path | None, X: Path | None = None, static: Path | No
 
 
 def _with_names(message: str, y: str, X: str, static: str) -> str:
-    """The message with what stands for the arguments: at its begin the file, within it the option."""
+    """The message with the file in place of an argument at its beginning, and with the option elsewhere."""
     outside = r"(?<![\w'\".(\[/-]){}(?![\w'\".)\]=/-])"  # no part of a name, of a file or of a formula
     for words, name in (
         (r"^X\b(?!=)", X),

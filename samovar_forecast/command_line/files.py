@@ -1,4 +1,4 @@
-"""What the commands read and write, checked; errors call the files by their names."""
+"""Files that the commands read and write, checked; errors name them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_known(
 def read_static(
     path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> pd.DataFrame | None:
-    """The covariates of a file that are constant in time: a row for each series, first its names."""
+    """The static covariates of a file: a row for each series, first its names."""
     from samovar_forecast.files.tables import read_names_table
 
     if path is None:
@@ -69,7 +69,7 @@ def read_static(
 
 
 def in_one(panel: Panel | None) -> Any:
-    """The frame of a lone series, or all of them below one another, as a forecaster takes them."""
+    """The frame of a single series, or of all of them below one another, as a forecaster takes them."""
     return None if panel is None else panel.layout.assemble(panel.frames)
 
 

@@ -1,4 +1,4 @@
-"""The options of the command line; those of hyperparameters have the words of their one declaration."""
+"""The options of the commands; hyperparameters have the words of their one declaration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _calendar(listed: str) -> list[str] | str | None:
 
 
 class _Hyperparameter(NamedTuple):
-    """How a hyperparameter is written on the command line; `default` describes one that is no declared value."""
+    """The form of a hyperparameter on the command line; `default` describes one that is no declared value."""
 
     kind: type
     group: str
@@ -148,7 +148,7 @@ def _annotation(name: str) -> Any:
 
 
 def words_of(name: str) -> str:
-    """What the declaration of a hyperparameter says, in terms of the command line, where nobody can write None."""
+    """The description of a hyperparameter in its declaration, in terms of the command line, which has no None."""
     found = re.search(rf"^{name} : .*\n((?:    .*\n?)+)", _CONFIG_DOC, re.MULTILINE)
     assert found is not None, name
     text, declared = " ".join(found.group(1).split()), getattr(_DECLARED, name)

@@ -50,8 +50,10 @@ def choose_calendar(
     if calendar is None or (calendar == "auto" and not dates):
         return []
     if calendar == "auto":
-        first, second = _timestamps(index[:1].append(continue_index(index[:1], frequency, 1)))
-        step = second - first
+        labels = index if len(index) > 1 else index.append(continue_index(index, frequency, 1))
+        # By the wall clock, and the shortest: office hours begin with a weekend, and days of 23 hours are days.
+        steps = np.diff(_timestamps(labels).tz_localize(None))
+        step = pd.Timedelta(steps[steps > np.timedelta64(0)].min())
         return [name for name in _AUTO if step <= _FEATURES[name][2]] or ["month"]
     names = [calendar] if isinstance(calendar, str) else list(calendar)
     unknown = [name for name in names if name not in _FEATURES]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -9,13 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.data.time_axis import Frequency, frequency_of, plain_index
+from samovar_forecast.data.time_axis import Frequency, frequency_of, match_axis, plain_index
 
 LARGEST = 1e300  # forecasts of such values are still finite
 
 
 def read_frame(
-    data: pd.Series | pd.DataFrame, name: str = "y", *, missing: bool = False, step: Frequency | None = None
+    data: pd.Series | pd.DataFrame,
+    name: str = "y",
+    *,
+    missing: bool = False,
+    step: Frequency | None = None,
+    axis: pd.Index | None = None,
+    owner: str = "the training data",
 ) -> pd.DataFrame:
     """Check a Series or DataFrame and return it as a float64 DataFrame with the same index.
 
@@ -29,6 +37,10 @@ def read_frame(
         Whether values may be missing; they come out as NaN.
     step : offset, int or None
         The step of the index where its labels allow several, or do not tell it.
+    axis : Index or None
+        A time axis whose time zone the rows take, before anything is read off their dates.
+    owner : str
+        What to call the data with that time axis in an error.
 
     Raises
     ------
@@ -36,7 +48,8 @@ def read_frame(
         If `data` is not pandas, a column is not numeric, or the index is no time axis.
     ValueError
         If there are no rows, a column name is duplicated, the index is duplicated, unsorted or irregular, or
-        a value is infinite (or beyond 1e300) or, unless `missing`, NaN. The message names the column or the row.
+        a value is infinite (or beyond 1e300) or, unless `missing`, NaN, or the index is of another kind than `axis`.
+        The message names the column or the row.
 
     Examples
     --------
@@ -61,10 +74,11 @@ def read_frame(
     for column, dtype in data.dtypes.items():
         if not _is_real(dtype):
             raise TypeError(
-                f"{name} column {column!r} has dtype {dtype}; it must be numeric: convert it (pd.to_numeric), "
-                "encode categorical values, or drop it"
+                f"{name} column {column!r} has dtype {dtype}; it must be numeric: {_as_numbers(data, column)}"
             )
     index = plain_index(data.index)
+    if axis is not None:
+        index = match_axis(index, axis, name, owner)
     frequency_of(index, name, step)
     values = _numbers(data)
     wrong = np.abs(values) > LARGEST
@@ -72,33 +86,51 @@ def read_frame(
         wrong |= np.isnan(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        mend = "replace them by NaN, which means not observed" if missing else "fill or drop them first"
         raise ValueError(
             f"{name} column {data.columns[column]!r} is {values[row, column]} at {index[row]} "
-            f"({int(wrong.sum())} such values in all); {mend}, "
-            + ("e.g. df.replace([np.inf, -np.inf], np.nan)" if missing else "e.g. df.interpolate()")
+            f"({int(wrong.sum())} such values in all); {_replaced(values[wrong], missing)}"
         )
     return pd.DataFrame(values, index=index, columns=data.columns)
 
 
-def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str) -> pd.DataFrame:
-    """The columns seen in `fit`, in their order.
+def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str, *, exact: bool = False) -> pd.DataFrame:
+    """The columns seen in `fit`, in their order; others are left out with a warning.
+
+    Parameters
+    ----------
+    data : DataFrame
+    columns : sequence
+        Names of the columns.
+    name : str
+        What to call the data in an error.
+    exact : bool, default False
+        Whether other columns are an error.
 
     Raises
     ------
     ValueError
-        If a column is missing or was not there in `fit`.
+        If a column is missing, or with `exact` if there is another one.
+
+    Examples
+    --------
+    >>> align_columns(pd.DataFrame({"a": [1], "b": [2]}), ["b", "a"], "y").columns.tolist()
+    ['b', 'a']
     """
-    missing = [column for column in columns if column not in data.columns]
-    extra = [column for column in data.columns if column not in set(columns)]
-    if missing or extra:
+    given, wanted = list(data.columns), set(columns)
+    missing = [column for column in columns if column not in given]
+    extra = [column for column in given if column not in wanted]
+    if missing or (extra and exact):
         parts = [f"lacks {missing}"] * bool(missing) + [f"has unknown {extra}"] * bool(extra)
         raise ValueError(f"{name} {' and '.join(parts)}; it must have the columns of fit: {list(columns)}")
+    if extra:
+        warnings.warn(f"{name} has the columns {extra} that fit did not see; they are not used", stacklevel=3)
     return data[list(columns)]
 
 
 def order_columns(data: pd.DataFrame, targets: Sequence[Hashable] | None) -> tuple[list[Hashable], list[Hashable]]:
     """The targets, and all columns in the order of the networks: covariates first, targets last.
+
+    Of columns with several levels, a target may be the name of a whole group.
 
     Raises
     ------
@@ -111,16 +143,28 @@ def order_columns(data: pd.DataFrame, targets: Sequence[Hashable] | None) -> tup
     --------
     >>> order_columns(pd.DataFrame({"a": [1], "b": [2], "c": [3]}), ["a"])
     (['a'], ['b', 'c', 'a'])
+    >>> order_columns(pd.DataFrame({("g", "a"): [1], ("h", "b"): [2], ("g", "c"): [3]}), ["g"])[0]
+    [('g', 'a'), ('g', 'c')]
     """
+    columns: list[Hashable] = list(data.columns)
     if targets is None:
-        return list(data.columns), list(data.columns)
+        return columns, columns
     if isinstance(targets, str) or not isinstance(targets, Iterable):
         raise TypeError(f"targets must be a sequence of column names, got {targets!r}; use [{targets!r}]")
-    chosen = list(targets)
-    unknown = [target for target in chosen if target not in data.columns]
-    if unknown or not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"targets must name columns of y, each once: got {chosen}, y has {list(data.columns)}")
-    return chosen, [column for column in data.columns if column not in chosen] + chosen
+    given = list(targets)
+    groups = [_group(data.columns, target) for target in given]
+    chosen = [column for group in groups for column in group]
+    if not all(groups) or not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"targets must name columns of y, each once: got {given}, y has {columns}")
+    return chosen, [column for column in columns if column not in chosen] + chosen
+
+
+def _group(columns: pd.Index, target: Hashable) -> list[Hashable]:
+    """The column of a name, or those whose first levels are that name."""
+    if target in list(columns) or columns.nlevels == 1:
+        return [column for column in columns if column == target]
+    first = target if isinstance(target, tuple) else (target,)
+    return [column for column in columns if column[: len(first)] == first]
 
 
 def select_rows(data: pd.DataFrame, index: pd.Index, name: str) -> pd.DataFrame:
@@ -202,6 +246,32 @@ def _is_real(dtype: Any) -> bool:
     if isinstance(dtype, pd.CategoricalDtype) or types.is_complex_dtype(dtype):
         return False
     return types.is_numeric_dtype(dtype) or types.is_bool_dtype(dtype)  # pyarrow's truth values are not numeric
+
+
+def _as_numbers(data: pd.DataFrame, column: Hashable) -> str:
+    """Code that makes a numeric column of another one, without losing a value where there is a way."""
+    values = data[column]
+    if pd.api.types.is_complex_dtype(values.dtype):
+        return f"take one part, e.g. df.assign(**{{{column!r}: df[{column!r}].map(lambda value: value.real)}})"
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
+        return f"if it is the time of the rows, df.set_index({column!r})"
+    with contextlib.suppress(ValueError, TypeError):
+        if all(map(_is_real, data.apply(pd.to_numeric).dtypes)):
+            return "convert it, e.g. df.apply(pd.to_numeric)"
+    with contextlib.suppress(ValueError, TypeError):
+        values.astype(float)
+        return f"convert it, e.g. df.astype({{{column!r}: float}})"
+    return f"drop it, or encode its categories, e.g. pd.get_dummies(df, columns=[{column!r}])"
+
+
+def _replaced(wrong: NDArray[np.float64], missing: bool) -> str:
+    """Code that replaces values which the gate refuses."""
+    finite = "" if np.isnan(wrong).all() else "df.replace([np.inf, -np.inf], np.nan)"
+    if np.isfinite(wrong).any():
+        finite = f"df.where(df.abs() <= {LARGEST})"
+    if missing:
+        return f"replace them by NaN, which means not observed, e.g. {finite}"
+    return f"fill or drop them first, e.g. {finite or 'df'}.interpolate(limit_direction='both')"
 
 
 def _numbers(data: pd.DataFrame) -> NDArray[np.float64]:

@@ -95,8 +95,10 @@ class Panel:
         return replace(self, frames={key: change(frame, self.name_of(key)) for key, frame in self.frames.items()})
 
     def align(self, columns: Sequence[Hashable]) -> Panel:
-        """Every frame with these columns, in this order; see `align_columns`."""
-        return self.map(lambda frame, name: align_columns(frame, columns, name))
+        """Every frame with these columns, in this order, others left out with one warning; see `align_columns`."""
+        first = next(iter(self.frames.values()))
+        used = align_columns(first.iloc[:0], columns, self.name).columns
+        return self.map(lambda frame, _: frame[list(used)])
 
     def beside(self, series: Panel) -> Panel:
         """These covariates on the time axes of their series.
@@ -115,15 +117,22 @@ class Panel:
         return self.on_axes({key: frame.index for key, frame in series.frames.items()}, series.name)
 
     def on_axes(self, axes: Mapping[Hashable, pd.Index], owner: str) -> Panel:
-        """Every frame in the time zone of its series; see `match_axis`."""
-        frames = {
-            key: match_axis(frame, axes[key], self.name_of(key), owner) if key in axes else frame
-            for key, frame in self.frames.items()
-        }
+        """Every frame in the time zone of its series; see `match_axis`.
+
+        A series without a time axis here takes the zone that all others share; where they have several, it keeps its
+        own.
+        """
+        frames = {}
+        for key, frame in self.frames.items():
+            axis = _axis_of(key, axes)
+            index = frame.index if axis is None else match_axis(frame.index, axis, self.name_of(key), owner)
+            frames[key] = frame if index is frame.index else frame.set_axis(index, axis=0)
         return replace(self, frames=frames)
 
     def frequency(self, default: Frequency | None = None) -> Frequency:
         """The step that the time axes share.
+
+        That of the longest one, or where its few labels allow several, one that leads along all of them.
 
         Raises
         ------
@@ -132,14 +141,38 @@ class Panel:
         """
         longest = max(self.frames, key=lambda key: len(self.frames[key]))
         common = frequency_of(self.frames[longest].index, self.name_of(longest), default)
-        for key, frame in self.frames.items():
-            own = frequency_of(frame.index, self.name_of(key), default=common)
-            if own != common:
-                raise ValueError(f"{self.name_of(key)} has a step of {own}, {self.name_of(longest)} one of {common}")
+        for key in self.frames:
+            own = self._step_of(key, common)
+            if own == common:
+                continue
+            if all(self._step_of(other, own) == own for other in self.frames):
+                return own
+            raise ValueError(f"{self.name_of(key)} has a step of {own}, {self.name_of(longest)} one of {common}")
         return common
 
+    def _step_of(self, key: Hashable, default: Frequency) -> Frequency:
+        return frequency_of(self.frames[key].index, self.name_of(key), default=default)
 
-def read_panel(data: Any, name: str = "y", *, missing: bool = False, step: Frequency | None = None) -> Panel:
+
+def _axis_of(key: Hashable, axes: Mapping[Hashable, pd.Index]) -> pd.Index | None:
+    """The time axis of a series, or for one without, any one of those that are all in one zone."""
+    if key in axes or not axes:
+        return axes.get(key)
+    first, *others = axes.values()
+    zone = getattr(first, "tz", None)
+    alike = all(type(axis) is type(first) and getattr(axis, "tz", None) == zone for axis in others)
+    return first if alike else None
+
+
+def read_panel(
+    data: Any,
+    name: str = "y",
+    *,
+    missing: bool = False,
+    step: Frequency | None = None,
+    axes: Mapping[Hashable, pd.Index] | None = None,
+    owner: str = "the training data",
+) -> Panel:
     """Check series in any of their forms and return them as float64 frames by key.
 
     Parameters
@@ -147,8 +180,10 @@ def read_panel(data: Any, name: str = "y", *, missing: bool = False, step: Frequ
     data : Series, DataFrame or mapping from names to them
         One series, with a time index; or many, as a mapping, or with a MultiIndex whose last level is time and
         whose other levels name the series.
-    name, missing, step
+    name, missing, step, owner
         See `read_frame`.
+    axes : mapping from names to Index, or None
+        Time axes whose zones the series take, that of one series under None; see `Panel.on_axes`.
 
     Raises
     ------
@@ -179,14 +214,20 @@ def read_panel(data: Any, name: str = "y", *, missing: bool = False, step: Frequ
         parts = {key: part.droplevel(levels) for key, part in groups}
     else:
         layout = Layout("single", isinstance(data, pd.Series)).labelled_as(data)
-        return Panel({None: read_frame(data, name, missing=missing, step=step)}, layout, name)
+        axis = _axis_of(None, axes or {})
+        frame = read_frame(data, name, missing=missing, step=step, axis=axis, owner=owner)
+        return Panel({None: frame}, layout, name)
     if not parts:
         raise ValueError(f"{name} is empty: it holds no series")
     if layout.is_series:
         given = {part.name for part in parts.values()}
         common = given.pop() if len(given) == 1 else None
         parts = {key: part.rename(name if common is None else common) for key, part in parts.items()}
-    panel = Panel(parts, layout.labelled_as(first), name).map(
-        lambda part, called: read_frame(part, called, missing=missing, step=step)
-    )
-    return panel.align(panel.columns)
+    panel = Panel(parts, layout.labelled_as(first), name)
+    frames: dict[Hashable, pd.DataFrame] = {}
+    for key, part in parts.items():
+        axis, called = _axis_of(key, axes or {}), panel.name_of(key)
+        frame = read_frame(part, called, missing=missing, step=step, axis=axis, owner=owner)
+        columns = list(next(iter(frames.values()), frame).columns)
+        frames[key] = align_columns(frame, columns, called, exact=True)
+    return replace(panel, frames=frames)

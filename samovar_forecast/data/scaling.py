@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.preprocessing import RobustScaler
 
 LARGEST_SCALED = 1e15  # sums of squares of thousands of such values still are single-precision numbers
 SMALLEST_DEVIATION = 1e-10  # networks without a scaler in front add 1e-8 and more to the deviation of a window
 _LARGEST_LOGARITHM = 700.0  # whose exponential still is a number
-_NORMAL_IQR = 1.3489795  # interquartile range of a normal distribution with deviation 1
+_LARGEST_RATIO = 3.0  # of the deviation of one part of a column to the scale that another part gives
 
 
 @dataclass(frozen=True)
@@ -41,54 +42,85 @@ class Scaler:
         """Center and scale of each column, over what was observed.
 
         Mean and standard deviation ("standard"); median and interquartile range, as a multiple of that of the
-        normal distribution ("robust"); or the identity ("none"). A column of which more than half is one value
-        is scaled by its deviation in the robust way too. A column that moves by no more than rounding is scaled by
-        its size, one that is 0 throughout, or was never observed, not at all.
+        normal distribution ("robust"); or the identity ("none"). What a robust scale leaves out may still not decide
+        the loss: a column of which more than half is one value is scaled by its deviation, and the scale is at least
+        a third of what the middle 90 % of the values give. A column that moves by no more than rounding is scaled
+        by its size, one that is 0 throughout, or was never observed, not at all.
+
+        Parameters
+        ----------
+        values : ndarray
+            The training rows; NaN where not observed.
+        kind : {"standard", "robust", "none"}
+        logarithmic : ndarray of bool, optional
+            The columns of which ``log(1 + values)`` is scaled.
+
+        Shape
+        -----
+        values : (n_rows, n_columns)
+        logarithmic : (n_columns,)
         """
-        n_columns = values.shape[1]
-        logarithmic = np.zeros(n_columns, dtype=bool) if logarithmic is None else logarithmic
-        center, scale = np.zeros(n_columns), np.ones(n_columns)
-        if kind == "none":
-            return cls(center, scale, logarithmic)
-        values = _take_logarithms(values, logarithmic)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without any observation
-            largest = np.nan_to_num(np.nanmax(np.abs(values), axis=0))
-            # Not by the deviation: that of a constant is far from 0 where many rows have been summed.
-            spread = np.nan_to_num(np.nanmax(values, axis=0) / 2 - np.nanmin(values, axis=0) / 2) * 2
-            # A power of two changes no digit, and the squares of what is left neither overflow nor vanish.
-            exponent = np.frexp(largest)[1]
-            values = np.ldexp(values, -exponent)
-            center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-            if kind == "robust":
-                low, center, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
-                scale = np.where(high > low, (high - low) / _NORMAL_IQR, scale)
-        center, scale = np.ldexp(np.nan_to_num(center), exponent), np.ldexp(np.nan_to_num(scale), exponent)
-        return cls(center, np.where(spread > 2 * np.spacing(largest), scale, _size(largest)), logarithmic)
+        return cls.fit_pieces(lambda: [values], logarithmic, kind)
 
     @classmethod
-    def fit_pieces(cls, pieces: Callable[[], Iterable[NDArray[np.float64]]], logarithmic: NDArray[np.bool_]) -> Scaler:
-        """What `fit` of kind "standard" gives for rows that do not fit into memory together; they are read twice.
+    def fit_pieces(
+        cls,
+        pieces: Callable[[], Iterable[NDArray[np.float64]]],
+        logarithmic: NDArray[np.bool_] | None = None,
+        kind: str = "standard",
+    ) -> Scaler:
+        """What `fit` gives for rows that do not fit into memory together; they are read twice.
 
         Shape
         -----
         pieces : each (n_rows, n_columns)
+
+        Raises
+        ------
+        TypeError
+            If the kind is "robust" and there are several pieces, whose quantiles cannot be put together.
         """
-        counts, sums = np.zeros(len(logarithmic)), np.zeros(len(logarithmic))
-        low, high = np.full(len(logarithmic), np.inf), np.full(len(logarithmic), -np.inf)
-        for values in pieces():
-            values = _take_logarithms(values, logarithmic)
-            counts += np.isfinite(values).sum(axis=0)
-            sums += np.nansum(values, axis=0)
-            low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
-        center = sums / np.maximum(counts, 1)
-        squares = np.zeros(len(logarithmic))
-        for values in pieces():
-            squares += np.nansum((_take_logarithms(values, logarithmic) - center) ** 2, axis=0)
-        scale = np.sqrt(squares / np.maximum(counts, 1))
-        low, high = np.where(counts > 0, low, 0.0), np.where(counts > 0, high, 0.0)
+        low, high = _extremes(pieces, logarithmic)
+        logarithmic = np.zeros(len(low), dtype=bool) if logarithmic is None else logarithmic
+        if kind == "none":
+            return cls(np.zeros(len(low)), np.ones(len(low)), logarithmic)
         largest = np.maximum(np.abs(low), np.abs(high))
-        return cls(center, np.where(high - low > 2 * np.spacing(largest), scale, _size(largest)), logarithmic)
+        # A power of two changes no digit, and the squares of what is left neither overflow nor vanish.
+        exponent = np.frexp(largest)[1]
+        normed = (np.ldexp(_take_logarithms(values, logarithmic), -exponent) for values in pieces())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without any observation
+            center, scale = _robust(*normed) if kind == "robust" else _standard(normed)
+        center, scale = np.ldexp(np.nan_to_num(center), exponent), np.ldexp(np.nan_to_num(scale), exponent)
+        # Not by the deviation: that of a constant is far from 0 where many rows have been summed.
+        moves = (high / 2 - low / 2) * 2 > 2 * np.spacing(largest)
+        return cls(center, np.where(moves, scale, np.where(largest > 0, largest, 1.0)), logarithmic)
+
+    def bounded_by(self, held_out: Iterable[NDArray[np.float64]]) -> Scaler:
+        """The same map with scales so large that no column decides a loss on held-out rows.
+
+        Scaled by its deviation, every column has the mean square 1 in the training rows, which is its weight in a
+        squared loss. In later rows, the weight of a column that hardly moved before has no bound. With the deviation of
+        the held-out rows from the center of training,
+
+            ``deviation = sqrt(mean((held_out - center) ** 2))``,
+
+        a column whose deviation is above 3 scales gets it for a scale, and so the weight 1 there; a trend, which stays
+        below, is scaled as before. It is not for the identity, whose scales mean nothing. Values too far away for
+        single precision, which `scale_frame` refuses, do not count.
+
+        Shape
+        -----
+        held_out : pieces of (n_rows, n_columns)
+        """
+        squares, counts = np.zeros(len(self.scale)), np.zeros(len(self.scale))
+        for values in held_out:
+            scaled = (_take_logarithms(values, self.logarithmic) - self.center) / self.scale
+            counted = np.abs(scaled) <= LARGEST_SCALED  # not so for NaN
+            squares += np.square(np.where(counted, scaled, 0.0)).sum(axis=0)
+            counts += counted.sum(axis=0)
+        deviation = np.sqrt(squares / np.maximum(counts, 1))
+        return replace(self, scale=self.scale * np.where(deviation > _LARGEST_RATIO, deviation, 1.0))
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Scale in double precision, then round to single: (..., n_columns), or only the last of the columns."""
@@ -113,9 +145,54 @@ class Scaler:
         return np.moveaxis(self.inverse(by_level, by_level.shape[-1]), 0, -1)
 
 
-def _size(largest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The scale of constants: their size, 1 for zeros and for columns without a value."""
-    return np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+def _extremes(
+    pieces: Callable[[], Iterable[NDArray[np.float64]]], logarithmic: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The smallest and the largest value of each column; 0 where there is none."""
+    low: Any = np.inf
+    high: Any = -np.inf
+    for values in pieces():
+        values = values if logarithmic is None else _take_logarithms(values, logarithmic)
+        low = np.fmin(low, np.fmin.reduce(values, axis=0, initial=np.inf))
+        high = np.fmax(high, np.fmax.reduce(values, axis=0, initial=-np.inf))
+    seen = low <= high
+    return np.where(seen, low, 0.0), np.where(seen, high, 0.0)
+
+
+def _standard(pieces: Iterable[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of what was observed.
+
+    Not by `sklearn.preprocessing.StandardScaler.partial_fit`: its variance is NaN from the first piece on in which a
+    column has no value.
+
+    References
+    ----------
+    T. F. Chan, G. H. Golub and R. J. LeVeque (1983). Algorithms for computing the sample variance: analysis and
+    recommendations. The American Statistician 37(3), 242-247.
+    """
+    count: Any = 0
+    center: Any = 0.0
+    squares: Any = 0.0
+    for values in pieces:
+        new = np.isfinite(values).sum(axis=0)
+        mean = np.nanmean(values, axis=0)
+        squares = squares + np.nansum((values - mean) ** 2, axis=0)
+        share = new / np.maximum(count + new, 1)
+        shift = np.nan_to_num(mean - center)
+        center, squares = center + share * shift, squares + share * count * shift**2
+        count = count + new
+    return center, np.sqrt(squares / np.maximum(count, 1))
+
+
+def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and normal interquartile range of what was observed; see `Scaler.fit` for what bounds it from below."""
+    middle = RobustScaler(unit_variance=True).fit(values)
+    outer = RobustScaler(unit_variance=True, quantile_range=(5.0, 95.0)).fit(values)
+    # scikit-learn has 1 in place of a range of 0.
+    quantiles = np.nanquantile(values, (0.05, 0.25, 0.75, 0.95), axis=0)
+    scale = np.where(quantiles[2] > quantiles[1], middle.scale_, _standard([values])[1])
+    floor = np.where(quantiles[3] > quantiles[0], outer.scale_ / _LARGEST_RATIO, 0.0)
+    return middle.center_, np.maximum(scale, floor)
 
 
 def _take_logarithms(values: NDArray[np.float64], logarithmic: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -139,9 +216,48 @@ def scale_frame(frame: pd.DataFrame, scaler: Scaler, name: str) -> NDArray[np.fl
         raise ValueError(
             f"{name} column {frame.columns[column]!r} is {frame.iloc[row, column]} at {frame.index[row]}, more than "
             f"{LARGEST_SCALED:.0e} scales away from the center of the training rows, and too far for single precision: "
-            "mend it, replace it by NaN if it was not observed, or fit again on such values with scaler='standard'"
+            "correct it, replace it by NaN if it was not observed, or fit again on such values with scaler='standard'"
         )
     return scaled
+
+
+def warn_of_raised_scales(scalers: Mapping[str, tuple[Scaler, Scaler]], columns: Sequence[Hashable]) -> None:
+    """One warning that names the columns whose scales `Scaler.bounded_by` has raised, the most raised one first.
+
+    Parameters
+    ----------
+    scalers : mapping
+        What to call a series, to its scaler and the bounded one.
+    columns : sequence
+        Names of the columns.
+
+    Examples
+    --------
+    >>> still = Scaler.fit(np.array([[0.0], [0.01]]), "standard")
+    >>> bounded = still.bounded_by([np.array([[8.0], [8.0]])])
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warn_of_raised_scales({"y": (still, bounded)}, ["rain"])
+    >>> bounded.scale.round(2), str(told[0].message)[:21]
+    (array([8.]), "y column 'rain' moves")
+    """
+    raised = {
+        (name, column): float(bounded.scale[column] / scaler.scale[column])
+        for name, (scaler, bounded) in scalers.items()
+        for column in range(len(columns))
+        if bounded.scale[column] > scaler.scale[column]
+    }
+    if not raised:
+        return
+    first, *others = sorted(raised, key=lambda one: -raised[one])
+    scaler, bounded = scalers[first[0]]
+    named = [f"{name} column {columns[column]!r}" for name, column in others]
+    too = f" (raised too: {', '.join(named[:5])}{', ...' * (len(named) > 5)})" if named else ""
+    warnings.warn(
+        f"{first[0]} column {columns[first[1]]!r} moves {raised[first]:.3g} times as far in the validation rows as its "
+        f"scale in the training rows, {scaler.scale[first[1]]:.3g}; its scale becomes {bounded.scale[first[1]]:.3g}, "
+        f"so that it does not decide the loss{too}",
+        stacklevel=3,
+    )
 
 
 def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: str, mend: str) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from numpy.lib import format as npy
 
 from samovar_forecast.data.frames import align_columns, read_frame
 from samovar_forecast.data.time_axis import Frequency, frequency_of
+from samovar_forecast.files.atomic_files import new_folder
 
 _VALUES, _INDEX, _NAMES = "values.npy", "index.parquet", "names.json"
 
@@ -91,20 +90,11 @@ class StoredSeries:
         OSError
             If the folder is there already, or cannot be written.
         """
-        target = Path(folder)
-        if target.exists():
-            raise FileExistsError(f"{folder} is there already; remove it or choose another folder")
-        temporary = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.tmp")
-        temporary.mkdir(parents=True)
-        try:
+        with new_folder(folder) as temporary:
             columns, index = _write_pieces(temporary / _VALUES, pieces)
             (temporary / _NAMES).write_text(json.dumps({"columns": columns, "index": index.name}))
             index.to_frame(index=False, name="label").to_parquet(temporary / _INDEX)
-            os.replace(temporary, target)
-        except BaseException:
-            shutil.rmtree(temporary)
-            raise
-        return cls(target)
+        return cls(folder)
 
     @classmethod
     def from_parquet(
@@ -154,7 +144,7 @@ class StoredSeries:
         return scaled
 
     def pieces(self, stop: int, columns: list[Hashable], n_values: int = 2**20) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows in front of `stop`, so many numbers at a time."""
+        """The rows before `stop`, so many numbers at a time."""
         size = max(1, n_values // len(self.columns))
         for first in range(0, stop, size):
             rows = slice(first, min(first + size, stop))
@@ -182,7 +172,7 @@ def _write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> tuple[list[str]
                         f"{name} column {column!r} has dtype {kind}, and what the first piece stores is float32: give "
                         "float64 from the first piece on, or float32 in every one"
                     )
-            file.write(align_columns(frame, columns, name).to_numpy(dtype=dtype).tobytes())
+            file.write(align_columns(frame, columns, name, exact=True).to_numpy(dtype=dtype).tobytes())
             indices.append(frame.index)
             if len(indices) > 1:
                 _check_follows(indices[-2], indices[-1], name)
@@ -212,4 +202,4 @@ def _check_follows(before: pd.Index, index: pd.Index, name: str) -> None:
             f"{name} has an index of type {type(index).__name__}, the one before it {type(before).__name__}"
         )
     if index[0] <= before[-1]:
-        raise ValueError(f"{name} begins at {index[0]}, not behind {before[-1]}, where the piece before it ends")
+        raise ValueError(f"{name} begins at {index[0]}, not after {before[-1]}, where the piece before it ends")

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
+
+from samovar_forecast.data.calendars import infer_step, leads, next_dates, step_between
+from samovar_forecast.data.irregular_index import (
+    check_order,
+    irregular_dates,
+    irregular_integers,
+    irregular_periods,
+)
 
 Frequency = pd.tseries.offsets.BaseOffset | int
 
@@ -53,25 +65,29 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     """
     integer = pd.api.types.is_integer_dtype(index.dtype)
     if not integer and not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
-        mend = "df.set_index(df.index.astype(int))" if index.dtype.kind in "fb" else "df.set_index(pd.to_datetime(...))"
         raise TypeError(
             f"{name} has an index of type {type(index).__name__} ({index.dtype}) that begins with "
-            f"{index[:1].tolist()}; it must be dates, periods or integers, e.g. {mend}"
+            f"{index[:1].tolist()}; it must be dates, periods or integers, e.g. {_as_time_axis(index)}"
         )
-    _check_order(index, name)
+    check_order(index, name)
     if isinstance(index, pd.PeriodIndex):
         step = index.freq
         assert step is not None  # a PeriodIndex always has one
-        _check_steps(pd.Index(index.asi8), index, step.n, f"df.asfreq({index.freqstr!r}) after to_timestamp()", name)
+        if (np.diff(index.asi8) != step.n).any():
+            raise irregular_periods(index, name)
         return step
     if isinstance(index, pd.DatetimeIndex):
         return _datetime_frequency(index, name, default)
     if index.dtype.kind == "u" and index[-1] > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} has the index label {index[-1]}, which is no 64-bit integer with a sign")
+        raise ValueError(
+            f"{name} has the index label {index[-1]}, which is no 64-bit integer with a sign, e.g. "
+            "df.reset_index(drop=True)"
+        )
     if len(index) < 2:
         return default if isinstance(default, int) else 1
     steps = np.diff(index.to_numpy(dtype=np.int64))
-    _check_steps(index, index, int(pd.Series(steps).mode()[0]), "df.reindex(range(...))", name)
+    if (steps != steps[0]).any():
+        raise irregular_integers(index, name)
     return int(steps[0])
 
 
@@ -92,7 +108,7 @@ def continue_index(last: pd.Index, frequency: Frequency, periods: int) -> pd.Ind
     try:
         if isinstance(last, pd.DatetimeIndex):
             assert not isinstance(frequency, int)
-            return pd.date_range(end, periods=periods + 1, freq=frequency, name=last.name, unit=last.unit)[1:]
+            return next_dates(last, frequency, periods)
         if isinstance(last, pd.PeriodIndex):
             return pd.period_range(end + 1, periods=periods, freq=last.freq, name=last.name)
         assert isinstance(frequency, int)
@@ -101,85 +117,102 @@ def continue_index(last: pd.Index, frequency: Frequency, periods: int) -> pd.Ind
             raise OverflowError("there are no such integers of 64 bits")
         return pd.RangeIndex(end + frequency, end + frequency * (periods + 1), frequency, name=last.name)
     except (OverflowError, pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta) as error:
-        raise ValueError(f"the index cannot go on for {periods} steps of {frequency} behind {end}: {error}") from error
+        raise ValueError(f"the index cannot go on for {periods} steps of {frequency} after {end}: {error}") from error
 
 
-def match_axis(data: pd.DataFrame, index: pd.Index, name: str, other: str) -> pd.DataFrame:
-    """A frame whose rows are to lie on the time axis of another one, in the time zone of that.
+def match_axis(index: pd.Index, axis: pd.Index, name: str, owner: str) -> pd.Index:
+    """An index in the time zone of a time axis that it goes with.
 
     Parameters
     ----------
-    data : DataFrame
-    index : Index
-        The time axis.
-    name, other : str
-        What to call the frame and the owner of the time axis in an error.
+    index, axis : Index
+        The index, and the time axis.
+    name, owner : str
+        What to call the data with the index, and those with the time axis, in an error.
 
     Raises
     ------
     ValueError
-        If one has dates and the other periods or integers, or one a time zone and the other none.
+        If one holds dates and the other periods, or periods of another length, or integers, or if only one has a time
+        zone.
+
+    Examples
+    --------
+    >>> axis = pd.date_range("2024-01-01", periods=3, freq="h", tz="Europe/Berlin")
+    >>> match_axis(axis.tz_convert("UTC")[:1], axis, "X", "y")[0]
+    Timestamp('2024-01-01 00:00:00+0100', tz='Europe/Berlin')
     """
-    own, wanted = _kind(data.index), _kind(index)
+    own, wanted = _kind(index), _kind(axis)
     if own != wanted:
         raise ValueError(
-            f"{name} has an index of {own} ({data.index[0]}, ...), {other} one of {wanted} ({index[0]}, ...)"
+            f"{name} has an index of {own} ({index[0]}, ...), {owner} one of {wanted} ({axis[0]}, ...)"
+            + _conversion(index, axis)
         )
-    if not (isinstance(index, pd.DatetimeIndex) and isinstance(data.index, pd.DatetimeIndex)):
-        return data
-    return data if index.tz == data.index.tz else data.tz_convert(index.tz)
+    if not (isinstance(axis, pd.DatetimeIndex) and isinstance(index, pd.DatetimeIndex)) or index.tz == axis.tz:
+        return index
+    return index.tz_convert(axis.tz)
 
 
 def _kind(index: pd.Index) -> str:
     if isinstance(index, pd.DatetimeIndex):
         return "dates without a time zone" if index.tz is None else "dates with a time zone"
-    return "periods" if isinstance(index, pd.PeriodIndex) else "integers"
+    return f"periods of {index.freqstr!r}" if isinstance(index, pd.PeriodIndex) else "integers"
 
 
-def _check_order(index: pd.Index, name: str) -> None:
-    if index.hasnans:
-        raise ValueError(f"{name} has a missing label in its index at row {int(np.argmax(index.isna()))}; drop it")
-    if index.has_duplicates:
-        label = index[index.duplicated()][0]
-        mend = "keep one row, e.g. df[~df.index.duplicated()]"
-        if isinstance(index, pd.DatetimeIndex) and index.tz is None and label != label.normalize():
-            mend += ", or, where clocks were set back, say so: df.tz_localize('Europe/Berlin', ambiguous='infer')"
-        raise ValueError(f"{name} has the index label {label} more than once; {mend}")
-    if not index.is_monotonic_increasing:
-        row = int(np.argmax(np.asarray(index[1:] < index[:-1]))) + 1
-        raise ValueError(f"{name} is not sorted by time: {index[row]} comes after {index[row - 1]}; df.sort_index()")
+def _conversion(index: pd.Index, axis: pd.Index) -> str:
+    """Code that takes an index to the kind of a time axis, where there is one way only."""
+    if isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.DatetimeIndex):
+        return f"; if both are the same clock, df.tz_localize({None if axis.tz is None else str(axis.tz)!r})"
+    if isinstance(index, pd.PeriodIndex) and isinstance(axis, pd.DatetimeIndex):
+        zone = "" if axis.tz is None else f".tz_localize({str(axis.tz)!r})"
+        return f"; e.g. df.set_axis(df.index.to_timestamp(){zone}, axis=0)"
+    if not (isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)):
+        return ""
+    if not index.tz_localize(None).to_period(axis.freqstr).is_unique:
+        return ""
+    zone = "" if index.tz is None else ".tz_localize(None)"
+    return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
 
 
 def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency | None) -> Frequency:
     own = index.freq
-    if own is not None and own.n < 0:  # one row, cut out of a reversed axis
+    # One row may be cut out of a reversed axis, and pandas 2 keeps the step of dates that go to another zone.
+    if own is not None and (own.n < 0 or not leads(index, own)):
         own = None
-    if own is None and len(index) > 2:
-        own = pd.tseries.frequencies.to_offset(pd.infer_freq(index))
-    if default is not None and not isinstance(default, int) and own != default and _follows(index, default):
+    if default is not None and not isinstance(default, int) and own != default and leads(index, default):
         return default
     if own is not None:
         return own
     if len(index) < 3:
-        return pd.tseries.frequencies.to_offset(index[-1] - index[0]) if len(index) == 2 else pd.offsets.Day()
-    steps = pd.Series(index[1:] - index[:-1])
-    usual = steps.mode()[0]
-    freq = pd.tseries.frequencies.to_offset(usual).freqstr
-    _check_steps(index, index, usual, f"df.asfreq({freq!r}) and fill the gaps", name)
-    raise ValueError(f"{name} has an index without a regular frequency; use df.asfreq(...)")
+        return step_between(index) if len(index) == 2 else pd.offsets.Day()
+    step = infer_step(index)
+    if step is None:
+        raise irregular_dates(index, name)
+    return step
 
 
-def _follows(index: pd.DatetimeIndex, step: pd.tseries.offsets.BaseOffset) -> bool:
-    """Whether a step leads from label to label: Tuesday to Friday may be business days, and "QS" is "QS-OCT"."""
-    return step.is_on_offset(index[0]) and continue_index(index[:1], step, len(index) - 1).equals(index[1:])
-
-
-def _check_steps(numbers: pd.Index, labels: pd.Index, usual: object, mend: str, name: str) -> None:
-    steps = np.asarray(numbers[1:] - numbers[:-1])
-    wrong = np.flatnonzero(steps != (usual.to_timedelta64() if isinstance(usual, pd.Timedelta) else usual))
-    if len(wrong):
-        row = int(wrong[0])
-        raise ValueError(
-            f"{name} has an irregular index: from {labels[row]} to {labels[row + 1]} the step is not the usual "
-            f"{usual} ({len(wrong)} such places in all); make it regular, e.g. {mend}"
-        )
+def _as_time_axis(index: pd.Index) -> str:
+    """Code that makes a time axis of another index."""
+    if isinstance(index, pd.TimedeltaIndex):
+        return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
+    kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
+    conversions: dict[str, Callable[[], pd.Index]] = {
+        "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
+        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
+        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
+    }
+    order = {
+        "string": (1, 2, 0),
+        "datetime": (1, 2),
+        "datetime64": (1,),
+        "date": (1,),
+        "integer": (0,),
+        "floating": (0,),
+    }
+    for code in map(list(conversions).__getitem__, order.get(kind, ())):
+        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, OverflowError, Warning):
+            warnings.simplefilter("error")  # of text that is read as dates by guesses
+            made = conversions[code]()
+            if made.dtype != object and (kind != "floating" or (made == index).all()):
+                return code
+    return "df.reset_index(drop=True)"

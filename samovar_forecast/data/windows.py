@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -218,76 +217,3 @@ def _padded(rows: Tensor, n_before: int, n_after: int, fill: float) -> Tensor:
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
     tensors = [part for part in parts if part is not None]
     return torch.cat(tensors) if tensors else None
-
-
-class Part(NamedTuple):
-    """Windows of one batch that are run together.
-
-    Attributes
-    ----------
-    starts : Tensor
-        First row of each window.
-    weight : float
-        Share of the windows of the batch times the number of parts: 1 for parts of equal size.
-    """
-
-    starts: Tensor
-    weight: float
-
-
-class WindowBatches:
-    """Batches of window starts in parts, shuffled anew in every pass where a generator is given.
-
-    Parameters
-    ----------
-    starts : Tensor
-        First row of each window.
-    batch_size : int
-        Windows per batch; the last batch may be smaller, no window is dropped.
-    generator : torch.Generator or None
-        Source of the order. None: as given.
-    weights : Tensor or None
-        How often to draw each window, relative to the others. Then a pass draws as many windows as there are, each
-        anew. None: every window once.
-    n_parts : int, default 1
-        Parts of a full batch. A smaller batch is cut into parts of the same size, so there may be fewer of them.
-
-    Examples
-    --------
-    >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=2)]
-    [[0, 1], [2, 3], [4]]
-    >>> [(part.starts.tolist(), part.weight) for part in WindowBatches(torch.arange(3), batch_size=4, n_parts=2)]
-    [([0, 1], 1.3333333333333333), ([2], 0.6666666666666666)]
-    """
-
-    def __init__(
-        self,
-        starts: Tensor,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-        weights: Tensor | None = None,
-        n_parts: int = 1,
-    ) -> None:
-        self.starts, self.batch_size, self.generator, self.n_parts = starts, int(batch_size), generator, n_parts
-        # Drawn by their cumulated weights: torch.multinomial takes no more than 2^24 windows.
-        self.bounds = None if weights is None else weights.double().cumsum(0)
-
-    @property
-    def part_size(self) -> int:
-        """Windows per part, at most."""
-        return -(-self.batch_size // self.n_parts)
-
-    def __len__(self) -> int:
-        full, rest = divmod(len(self.starts), self.batch_size)
-        return full * -(-self.batch_size // self.part_size) - (-rest // self.part_size)
-
-    def __iter__(self) -> Iterator[Part]:
-        starts = self.starts
-        if self.bounds is not None:
-            drawn = torch.rand(len(starts), dtype=torch.float64, generator=self.generator) * self.bounds[-1]
-            starts = starts[torch.searchsorted(self.bounds, drawn, right=True)]
-        elif self.generator is not None:
-            starts = starts[torch.randperm(len(starts), generator=self.generator)]
-        for batch in starts.split(self.batch_size):
-            for part in batch.split(self.part_size):
-                yield Part(part, len(part) * self.n_parts / len(batch))

@@ -1,1 +1,42 @@
-"""How good forecasts are: errors, baselines and pictures."""
+"""How good forecasts are: metrics, baselines, tests and pictures."""
+
+from samovar_forecast.evaluation.accuracy import Evaluation, accuracy_table, evaluate
+from samovar_forecast.evaluation.baselines import season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.forecast_tests import diebold_mariano
+from samovar_forecast.evaluation.metrics import (
+    bias,
+    coverage,
+    crps,
+    mae,
+    mase,
+    mse,
+    pinball,
+    rmse,
+    rmsse,
+    smape,
+    weighted_quantile_loss,
+    width,
+)
+from samovar_forecast.evaluation.pictures import plot_forecasts
+
+__all__ = [
+    "Evaluation",
+    "accuracy_table",
+    "bias",
+    "coverage",
+    "crps",
+    "diebold_mariano",
+    "evaluate",
+    "mae",
+    "mase",
+    "mse",
+    "pinball",
+    "plot_forecasts",
+    "rmse",
+    "rmsse",
+    "season_length",
+    "seasonal_naive_backtest",
+    "smape",
+    "weighted_quantile_loss",
+    "width",
+]

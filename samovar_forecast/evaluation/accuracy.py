@@ -1,86 +1,23 @@
-"""How good a backtest is, measured against the seasonal naive forecast."""
+"""Accuracy of a backtest beside that of the seasonal naive forecast."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import operator
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.data.time_axis import frequency_of
-from samovar_forecast.evaluation.seasonal_naive import NAIVE, season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import NAIVE, season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.metrics import mae, mase, mse
 
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
-
-
-def mse(backtest: xr.Dataset) -> xr.DataArray:
-    """Mean squared error of each series, over all cutoffs and steps observed, in squared units of the data.
-
-    A missing forecast of an observed value makes the error NaN.
-
-    Shape
-    -----
-    output : (series,)
-
-    Examples
-    --------
-    >>> dims = ("cutoff", "step", "series")
-    >>> mse(xr.Dataset({"forecast": (dims, np.zeros((2, 3, 1))), "actual": (dims, np.full((2, 3, 1), 2.0))})).values
-    array([4.])
-    """
-    return _mean_over_observed((backtest["forecast"] - backtest["actual"]) ** 2, backtest["actual"])
-
-
-def mae(backtest: xr.Dataset) -> xr.DataArray:
-    """Mean absolute error of each series, over all cutoffs and steps observed, in units of the data: (series,)."""
-    return _mean_over_observed(abs(backtest["forecast"] - backtest["actual"]), backtest["actual"])
-
-
-def mase(backtest: xr.Dataset, training: pd.Series | pd.DataFrame, season: int | None = None) -> xr.DataArray:
-    """Mean absolute scaled error of each series: below 1 is better than seasonal naive was in training.
-
-    Parameters
-    ----------
-    backtest : Dataset
-        What `Forecaster.backtest` gives.
-    training : Series or DataFrame
-        The training rows. The error is divided by the mean absolute difference between their observed values
-        one season apart, which is the error of the seasonal naive forecast one step ahead.
-    season : int or None
-        Rows in a season; None: `season_length` of the index.
-
-    Returns
-    -------
-    DataArray
-        NaN for a series that repeats exactly from season to season, or has no two values a season apart.
-
-    Raises
-    ------
-    ValueError
-        If `training` lacks a series, or has no more rows than a season.
-
-    Shape
-    -----
-    output : (series,)
-
-    References
-    ----------
-    Hyndman & Koehler, "Another look at measures of forecast accuracy", International Journal of Forecasting, 2006.
-    """
-    frame = read_frame(training, "training", missing=True)
-    season = season_length(frequency_of(frame.index)) if season is None else season
-    values = _select(frame, backtest["series"].values.tolist(), "training").to_numpy()
-    if not 1 <= season < len(values):
-        raise ValueError(f"season must be between 1 and the {len(values)} training rows less one, got {season}")
-    differences = np.abs(values[season:] - values[:-season])
-    observed = ~np.isnan(differences)
-    scale = np.where(observed, differences, 0).sum(axis=0) / observed.sum(axis=0).clip(1)
-    return mae(backtest) / np.where(scale > 0, scale, np.nan)
 
 
 def accuracy_table(
@@ -115,7 +52,7 @@ def accuracy_table(
     columns = {
         (name, measure): values.to_series()
         for name, one in ((backtest.attrs.get("model", "model"), backtest), (NAIVE, naive))
-        for measure, values in (("MSE", mse(one)), ("MAE", mae(one)), ("MASE", mase(one, training, season)))
+        for measure, values in (("MSE", mse(one)), ("MAE", mae(one)), ("MASE", mase(one, training, season=season)))
     }
     table = pd.DataFrame(columns, index=pd.Index(backtest["series"].values.tolist(), dtype=object, name="series"))
     return pd.concat([table, table.mean(skipna=False).to_frame("mean").T])
@@ -123,7 +60,7 @@ def accuracy_table(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A backtest, that of the seasonal naive forecast at the same cutoffs, and the table of both.
+    """A backtest, the one of the seasonal naive forecast at the same cutoffs, and the table of both.
 
     Attributes
     ----------
@@ -141,7 +78,7 @@ class Evaluation:
     season: int
 
     def to_dict(self) -> dict[str, Any]:
-        """What `json.dumps` takes: errors by series and forecast; None stands for a MASE without scale."""
+        """Errors by series and forecast, as `json.dumps` takes them; None stands for a MASE without scale."""
         cells = self.table.astype(object).where(self.table.notna(), None)
         errors = [{name: row[name].to_dict() for name in cells.columns.unique(0)} for _, row in cells.iterrows()]
         return {
@@ -156,22 +93,23 @@ class Evaluation:
 def evaluate(
     forecaster: Forecaster,
     y: pd.Series | pd.DataFrame,
-    test_start: int,
+    test_start: Hashable,
     stride: int = 1,
     *,
     X: pd.DataFrame | None = None,
     key: Hashable = None,
 ) -> Evaluation:
-    """Backtest a fitted forecaster and the seasonal naive forecast on the newest rows.
+    """Backtest of a fitted forecaster on the newest rows, beside that of the seasonal naive forecast.
 
     Parameters
     ----------
     forecaster : Forecaster
-        Fitted on rows in front of the test rows.
+        Fitted on rows before the test rows.
     y : Series or DataFrame
         Training and test rows.
-    test_start : int
-        Number of the first test row; the rows in front of it scale the MASE.
+    test_start : int or label
+        The first test row: its number, or its label where the index has dates or periods. The rows before it scale the
+        MASE.
     stride : int, default 1
         Rows from one cutoff to the next.
     X : DataFrame or None
@@ -181,30 +119,38 @@ def evaluate(
 
     Raises
     ------
+    NotFittedError
+        If the forecaster is not fitted.
+    TypeError
+        If `test_start` is neither a row number nor a label such as those of the index.
     ValueError
-        If the test rows hold no horizon, or the rows in front of them no season and context.
+        If the test rows hold no horizon, or the rows before them no season and context.
     """
+    check_is_fitted(forecaster)
     frame = read_frame(y, missing=True)
-    if not 0 < test_start < len(frame):
-        raise ValueError(f"test_start must be a row between 1 and {len(frame) - 1}, got {test_start}")
-    start, season = frame.index[test_start], season_length(forecaster.frequency_)
+    first = _row_number(test_start, frame.index)
+    start, season = frame.index[first], season_length(forecaster.frequency_)
     if key is None:
         backtest = forecaster.backtest(frame, X, start, stride)
     else:
         backtest = forecaster.backtest({key: frame}, None if X is None else {key: X}, start, stride)[key]
-    newest = test_start - 1 + stride * np.arange(backtest.sizes["cutoff"])
+    newest = first - 1 + stride * np.arange(backtest.sizes["cutoff"])
     targets = frame[forecaster.targets_]
-    naive = seasonal_naive_backtest(targets, forecaster.horizon, season, frame.index[newest])
-    return Evaluation(backtest, naive, accuracy_table(backtest, naive, targets.iloc[:test_start], season), season)
+    naive = seasonal_naive_backtest(targets, backtest.sizes["step"], season, frame.index[newest])
+    return Evaluation(backtest, naive, accuracy_table(backtest, naive, targets.iloc[:first], season), season)
 
 
-def _mean_over_observed(errors: xr.DataArray, actual: xr.DataArray) -> xr.DataArray:
-    observed, dims = actual.notnull(), ("cutoff", "step")
-    return errors.where(observed, 0).sum(dims, skipna=False) / observed.sum(dims)
-
-
-def _select(frame: pd.DataFrame, series: Sequence[Any], name: str) -> pd.DataFrame:
-    missing = [one for one in series if one not in frame.columns]
-    if missing:
-        raise ValueError(f"{name} lacks the series {missing}; it has {list(frame.columns)}")
-    return frame[list(series)]
+def _row_number(test_start: Any, index: pd.Index) -> int:
+    """The number of the first test row, given as such or as a label."""
+    try:
+        row = operator.index(test_start)
+    except TypeError:
+        try:
+            row = int((index < test_start).sum())  # pandas compares a string with dates as it does in df.loc
+        except TypeError as error:
+            raise TypeError(
+                f"test_start={test_start!r} must be a row number, or a label such as {index[0]!r}, where y begins"
+            ) from error
+    if not 0 < row < len(index):
+        raise ValueError(f"test_start must be a row between 1 and {len(index) - 1}, got {test_start}")
+    return row

@@ -1,25 +1,39 @@
-"""Files that appear complete or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file beside its target, flush it to the disk and rename it, so that no reader sees half of it.
+@contextmanager
+def replaced_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file beside its target to write to; it takes the target's place when the block ends without an error.
 
-    The permissions of an older file are kept. A symbolic link stays, and the file that it points to is replaced. A
-    process that is killed on the way leaves a hidden file `.<name>.<32 digits>.tmp`, which may be deleted.
+    It is flushed to the disk and renamed, so no reader sees half of it. The permissions of an older file are kept. A
+    symbolic link stays, and the file that it points to is replaced. A process that is killed on the way leaves a
+    hidden file `.<name>.<32 digits>.tmp`, which may be deleted.
 
     Raises
     ------
     OSError
         If the file cannot be written, as where the disk is full; an older one survives, and nothing else is left.
-        Also if something other than a file lies there.
+        Also if something other than a file is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replaced_file(Path(folder, "table.csv")) as beside:
+    ...         written = beside.write_text("a,b")
+    ...     Path(folder, "table.csv").read_text()
+    'a,b'
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -28,17 +42,53 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         raise OSError(f"{path} is no regular file")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
-    temporary = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.tmp")
+    beside = _beside(target)
     try:
-        with open(temporary, "xb") as file:
-            if target.exists():
-                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        beside.touch(exist_ok=False)
+        permissions = stat.S_IMODE((target if target.exists() else beside).stat().st_mode)
+        os.chmod(beside, permissions | stat.S_IWUSR)  # no wider than the target's while it is written
+        yield beside
+        _flush(beside, os.O_RDWR)
+        os.chmod(beside, permissions)
+        os.replace(beside, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
+        raise
+    _flush_folder(target.parent)
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file with this content; see `replaced_file`."""
+    with replaced_file(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder beside its target to fill; it takes the target's name when the block ends without an error.
+
+    Folders above it are made. A process that is killed on the way leaves a hidden folder `.<name>.<32 digits>.tmp`.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there already.
+    OSError
+        If the folder cannot be written; nothing is left then.
+    """
+    target = Path(path)
+    if target.exists():
+        raise FileExistsError(f"{path} is there already; remove it or choose another folder")
+    beside = _beside(target)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        for file in beside.rglob("*"):
+            _flush_folder(file) if file.is_dir() else _flush(file, os.O_RDWR)
+        _flush_folder(beside)
+        os.replace(beside, target)
+    except BaseException:
+        shutil.rmtree(beside)
         raise
     _flush_folder(target.parent)
 
@@ -49,11 +99,19 @@ def remove_left_over(path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.tmp")
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _flush_folder(folder: Path) -> None:
-    """Make the new name itself survive a loss of power, where the system can."""
+    """Make a new name itself survive a loss of power, where the system can."""
     with contextlib.suppress(OSError):  # Windows opens no folders, and some file systems do not flush them
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The benchmark data sets of long-horizon forecasting and their published splits, and a small one for demos."""
+"""Benchmark data sets of long-horizon forecasting with their published splits, and a small one for demos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SOLAR = "https://raw.githubusercontent.com/laiguokun/multivariate-time-series-d
 
 @dataclass(frozen=True)
 class _DataSet:
-    """Where a data set comes from and what it must look like.
+    """Source, shape and split of a data set.
 
     `files` maps the accepted file names to their SHA-256; the first is what the URL gives.
     """
@@ -126,7 +126,7 @@ def names() -> list[str]:
 def load(
     name: str, *, folder: str | os.PathLike[str] | None = None, base_url: str | None = None, verify: bool = True
 ) -> pd.DataFrame:
-    """Read a benchmark data set, from a folder or, once, from the internet.
+    """A benchmark data set, read from a folder or, once, from the internet.
 
     The file is taken from `folder` if one is given. Otherwise it is downloaded and kept in the user's cache
     (``pooch.os_cache("samovar-forecast")``). Its SHA-256 is compared with that of the published file.
@@ -134,14 +134,14 @@ def load(
     The published protocol counts rows as equally spaced, so the index is regular: it starts at the file's
     first date and continues at the file's step. This differs from the dates in the file for Weather, which
     has one date twice and a gap of 90 minutes; Solar and PEMS have no dates in their files. Weather keeps its
-    81 values of -9999, which are part of the published benchmark; its three damaged column names are mended.
+    81 values of -9999, which are part of the published benchmark; its three damaged column names are repaired.
 
     Parameters
     ----------
     name : str
         One of `names()`.
     folder : path or None
-        Where the files lie. None: the environment variable ``SAMOVAR_FORECAST_DATA``; unset: download.
+        The folder of the files. None: the environment variable ``SAMOVAR_FORECAST_DATA``; unset: download.
     base_url : str or None
         Download ``{base_url}/{file name}`` instead of the published address. None: the environment variable
         ``SAMOVAR_FORECAST_URL``; unset: the published address.
@@ -203,7 +203,7 @@ def split(
     name : str
         One of `names()`.
     context_length : int
-        Rows of history in front of a forecast.
+        Rows of history before a forecast.
     folder, base_url, verify
         See `load`.
 

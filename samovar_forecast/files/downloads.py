@@ -1,4 +1,4 @@
-"""Downloads into the user's cache: compared with a checksum, and continued where they broke off."""
+"""Downloads into the user's cache: checked against a checksum, and continued where they broke off."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def download(url: str, file: str, sha256: str) -> Path:
-    """The path of a file in the cache, downloaded if it is not there or damaged.
+    """The path of a file in the cache, downloaded where it is missing or damaged.
 
-    What a broken download has brought stays beside it as ``{file}.part`` and is continued the next time, where
-    the server can. A file takes its name only when it is complete and its checksum right.
+    The bytes of a broken download stay beside it as ``{file}.part``; the next one continues them, where the server can.
+    A file takes its name only when it is complete and its checksum is right.
 
     Parameters
     ----------
@@ -27,11 +27,12 @@ def download(url: str, file: str, sha256: str) -> Path:
     OSError
         If the download fails.
     ValueError
-        If what came has another checksum; nothing is kept then.
+        If the content has another checksum; nothing is kept then.
     """
     import pooch
 
     folder = pooch.os_cache("samovar-forecast")
+    # pooch.retrieve has no second try, which is what continues a broken download at once.
     cache = pooch.create(
         path=folder, base_url="", registry={file: f"sha256:{sha256}"}, urls={file: url}, retry_if_failed=1
     )
@@ -39,7 +40,7 @@ def download(url: str, file: str, sha256: str) -> Path:
 
 
 class _Continued:
-    """A downloader for pooch that continues a partial file; pooch's own begins anew."""
+    """A downloader for pooch that continues a partial file; those of pooch begin anew."""
 
     def __init__(self, part: Path) -> None:
         self.part = part
@@ -51,7 +52,7 @@ class _Continued:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
         with requests.get(url, headers=headers, stream=True, timeout=60) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                self.part.unlink()  # the file has become shorter: what is there belongs to another
+                self.part.unlink()  # longer than the file: it belongs to another one
             answer.raise_for_status()
             continues = answer.status_code == requests.codes.partial_content
             with self.part.open("ab" if continues else "wb") as file:

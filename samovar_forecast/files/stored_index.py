@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import json
 import re
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,16 +41,40 @@ def describe_index(index: pd.Index, frequency: Frequency) -> dict[str, Any]:
     return {"kind": "integer", "frequency": frequency}
 
 
-def _describe_offset(frequency: pd.tseries.offsets.BaseOffset) -> str | dict[str, int]:
-    """The name of an offset, or the parts of one that has no name, such as that of the 15th of every month."""
-    if type(frequency) is pd.DateOffset:
-        return {"n": frequency.n, **frequency.kwds}
-    if pd.tseries.frequencies.to_offset(frequency.freqstr) != frequency:
-        raise ValueError(
-            f"the step {frequency!r} of the index has a calendar of its own, which its name {frequency.freqstr!r} does "
-            "not tell and a model file cannot hold; keep the model by pickle, or fit on an index without it"
-        )
-    return frequency.freqstr
+def _describe_offset(frequency: pd.tseries.offsets.BaseOffset) -> str | dict[str, Any]:
+    """The name of an offset, or the kind and the parts of one whose name does not tell them, such as office hours."""
+    with contextlib.suppress(ValueError):
+        if pd.tseries.frequencies.to_offset(frequency.freqstr) == frequency:
+            return frequency.freqstr
+    described = {} if type(frequency) is pd.DateOffset else {"kind": type(frequency).__name__}
+    parts = {"n": frequency.n, "normalize": getattr(frequency, "normalize", False), **frequency.kwds}
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        described |= {name: _plain(part) for name, part in parts.items() if part and name != "calendar"}
+        if _restore_offset(json.loads(json.dumps(described))) == frequency:
+            return described
+    raise ValueError(
+        f"the step {frequency!r} of the index has a calendar of its own, which its name {frequency.freqstr!r} does "
+        "not tell and a model file cannot hold; keep the model by pickle, or fit on an index without it"
+    )
+
+
+def _plain(part: Any) -> Any:
+    """A part of an offset, with times of the day as text; holidays remain what JSON does not know."""
+    return (
+        [f"{time:%H:%M}" if isinstance(time, datetime.time) else time for time in part]
+        if isinstance(part, tuple)
+        else part
+    )
+
+
+def _restore_offset(described: str | dict[str, Any]) -> pd.tseries.offsets.BaseOffset:
+    if isinstance(described, str):
+        return pd.tseries.frequencies.to_offset(described)
+    parts = dict(described)
+    kind = getattr(pd.offsets, parts.pop("kind", "DateOffset"), None)
+    if not (isinstance(kind, type) and issubclass(kind, pd.tseries.offsets.BaseOffset)):
+        raise ValueError(f"it knows no step of the kind {described['kind']!r}")
+    return kind(**parts)
 
 
 def restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.Index, Frequency]:
@@ -67,8 +94,7 @@ def restore_index(numbers: np.ndarray, described: dict[str, Any]) -> tuple[pd.In
         dates = pd.DatetimeIndex(numbers.view(f"M8[{described['unit']}]"))
         if described["zone"] is not None:
             dates = dates.tz_localize("UTC").tz_convert(_zone(described["zone"]))
-        step = described["frequency"]
-        return dates, pd.DateOffset(**step) if isinstance(step, dict) else pd.tseries.frequencies.to_offset(step)
+        return dates, _restore_offset(described["frequency"])
     step = described["frequency"]
     if kind != "integer" or isinstance(step, bool) or not isinstance(step, int):
         raise ValueError(f"it knows no index of the kind {kind!r} with a step of {step!r}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import pandas as pd
+
+from samovar_forecast.files.atomic_files import replaced_file
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 
@@ -106,21 +107,21 @@ def read_names_table(path: str | PathLike[str], n_names: int = 1, encoding: str 
 def write_table(frame: pd.DataFrame, path: str | PathLike[str]) -> None:
     """Write a frame with its index as the first columns, as CSV or Parquet by the ending of the path.
 
-    The file appears complete or not at all.
+    The file appears complete or not at all; see `replaced_file`.
 
     Raises
     ------
     ValueError
         If the ending is unknown.
+    OSError
+        If the file cannot be written.
     """
-    path = Path(path)
-    write = frame.to_csv if check_ending(path) == "csv" else frame.to_parquet
-    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    kind, packed = check_ending(Path(path)), str(path).lower().endswith(".gz")
+    with replaced_file(path) as beside:
+        if kind == "csv":
+            frame.to_csv(beside, compression="gzip" if packed else None)
+        else:
+            frame.to_parquet(beside)
 
 
 def check_ending(path: Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.batch_sizes import forecast_batch_size
+from samovar_forecast.training.batches import forecast_batch_size
 from samovar_forecast.training.losses import ascending
 
 

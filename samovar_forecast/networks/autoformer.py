@@ -93,6 +93,8 @@ class Autoformer(ForecastNetwork):
     torch.Size([2, 12, 3, 1])
     """
 
+    windows_interact = True  # the batch shares its delays in training
+
     def __init__(
         self,
         n_series: int,

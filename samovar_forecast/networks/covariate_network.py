@@ -50,7 +50,7 @@ class CovariateNetwork(ForecastNetwork):
             network.n_series, network.n_targets, network.context_length, network.horizon, network.n_outputs
         )
         self.network = network
-        self.n_locations = network.n_locations
+        self.n_locations, self.windows_interact = network.n_locations, network.windows_interact
         self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:
@@ -64,6 +64,9 @@ class CovariateNetwork(ForecastNetwork):
         rest, added = self.take_out_effects(past, covariates)
         result = self.network.training_forecast(rest, covariates)
         return result._replace(forecast=self._put_back(result.forecast, added))
+
+    def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
+        return self.network.observed_own_targets(past, covariates)  # what is taken out leaves gaps where they are
 
     def take_out_effects(self, past: Tensor, covariates: Covariates | None) -> tuple[Tensor, Tensor]:
         """The past without the covariates' effect, and the effect on the forecast.

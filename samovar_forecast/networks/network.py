@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from samovar_forecast.layers.observed import is_observed
+
 
 class Covariates(NamedTuple):
     """What is known beside the past of the series; every field may be missing.
@@ -62,12 +64,17 @@ class ForecastNetwork(nn.Module):
     n_locations : int
         How many of the first outputs live on the scale of the data: all of them for quantiles, one for the
         parameters of a distribution. Set it before the first forward pass.
+    windows_interact : bool
+        Whether in training the forecast of a window depends on the other windows of its batch. Such a batch is run as a
+        whole.
 
     Shape
     -----
     past : (batch, context_length, n_series), NaN where nothing was observed
     output : (batch, horizon, n_targets, n_outputs)
     """
+
+    windows_interact: bool = False
 
     def __init__(self, n_series: int, n_targets: int, context_length: int, horizon: int, n_outputs: int = 1) -> None:
         super().__init__()
@@ -102,6 +109,17 @@ class ForecastNetwork(nn.Module):
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         """Forecast with gradients, together with the network's own training objective if it has one."""
         return TrainingForecast(self(past, covariates))
+
+    def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
+        """Which targets of the network's own objective were observed: where `own_target` is no NaN.
+
+        A batch that is run in parts needs their number before it runs. Here they are found by a forward pass; a network
+        that can tell them from the past does so.
+        """
+        if type(self).training_forecast is ForecastNetwork.training_forecast:
+            return None
+        own_target = self.training_forecast(past, covariates).own_target
+        return None if own_target is None else is_observed(own_target)
 
 
 def initialise_normal(module: nn.Module) -> None:

@@ -185,10 +185,15 @@ class SegmentNetwork(ForecastNetwork):
             return TrainingForecast(forecast)
         own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
         own_target = segments[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        observed = self.observed_own_targets(past)
+        assert observed is not None
+        return TrainingForecast(forecast, own_forecast, torch.where(observed, own_target, torch.nan))
+
+    def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
+        if self.n_segments == 1:
+            return None
         n_rows = (self.n_segments - 1) * self.segment_length  # the first segment, which may be padded, is no target
-        observed = is_observed(past[:, -n_rows:, -self.n_targets :]).unflatten(1, own_target.shape[1:3])
-        own_target = torch.where(observed, own_target, torch.nan)
-        return TrainingForecast(forecast, own_forecast, own_target)
+        return is_observed(past[:, -n_rows:, -self.n_targets :]).unflatten(1, (-1, self.segment_length))
 
     def _every_segment(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The forecast, the normalised segments, and for each of them the normalised forecast of the next one."""

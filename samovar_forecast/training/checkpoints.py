@@ -1,4 +1,4 @@
-"""The state of a training on the disk, from which the same training goes on after it was killed."""
+"""Checkpoints: the complete state of a training in a file, from which the same training goes on after a kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samovar_forecast.files.atomic_files import remove_left_over, replace_file
 from samovar_forecast.training.random_state import random_states, set_random_states
 
 FILE_NAME = "training.ckpt"
-_MARK = b"samovar_forecast checkpoint 1\n"
+_MARK = b"samovar_forecast checkpoint 2\n"
 _OURS = "samovar_forecast"
 
 
@@ -32,14 +32,14 @@ class Checkpoints(Checkpoint):
     """Write the complete state of a training at the end of every epoch, and begin with it where there is one.
 
     Lightning knows the weights, the optimizer, the learning rate, the loops and the callbacks; the generators of
-    random numbers come with them here. The last epoch writes nothing: what follows it is the finished model.
+    random numbers come with them here. The last epoch writes nothing: the finished model follows it.
 
     Parameters
     ----------
     folder : str or path
         Where the file lies; it is made where it is missing. It serves one training at a time.
     training : mapping of str to str
-        What tells this training from others.
+        See `describe_training`.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Checkpoints(Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # With a limit of steps Lightning takes every checkpoint for one from within an epoch, and would resume at the
-        # end of the last one. It reads the limit before and behind the restoring alone.
+        # end of the last one. It reads the limit before and after the restoring alone.
         self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

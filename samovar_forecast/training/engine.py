@@ -1,4 +1,4 @@
-"""Train a network on windows, with Lightning's Trainer doing what it does well."""
+"""The training of a network on windows, by Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.batch_sizes import count_parts
-from samovar_forecast.training.best_weights import BestWeights
+from samovar_forecast.training.batches import count_parts
+from samovar_forecast.training.callbacks import BestWeights, LossHistory, StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import compiled, resolve_compile, resolve_device, resolve_precision
@@ -26,7 +26,6 @@ from samovar_forecast.training.fingerprints import describe_training
 from samovar_forecast.training.freed_memory import keep_freed_memory
 from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.stopping import StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.summary import TrainingSummary
 
 
@@ -84,18 +83,19 @@ def train(
     module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
     if resolve_compile(config.compile, device, module.total_steps):
         module.sums_of_losses = compiled(module.sums_of_losses, device)
-    best = BestWeights()
+    history = LossHistory()
+    best = BestWeights(history)
     began = time.perf_counter()
     with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good
         with _quiet():
-            callbacks: list[Callback] = [best, StopWhenAsked(interrupt), ValidateLastStep()]
+            callbacks: list[Callback] = [history, best, StopWhenAsked(interrupt), ValidateLastStep()]
             if checkpoints is not None:
                 callbacks.append(checkpoints)
             trainer = _trainer(config, device, module, callbacks)
             interrupted = _fit(trainer, module, checkpoints)
         if interrupted and trainer.global_step == 0:
             raise KeyboardInterrupt  # nothing is there to keep
-        loss = best.training_loss
+        loss = history.epochs[-1].training_loss if history.epochs else math.nan
         if interrupted and module.training_loss.update_called:
             loss = float(module.mean_training_loss())
         network.to(device).eval()
@@ -113,6 +113,7 @@ def train(
             n_parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
             n_windows=len(windows),
             interrupted=interrupted,
+            history=tuple(history.epochs),
         )
 
 
@@ -162,7 +163,7 @@ def _trainer(
         max_epochs=int(config.max_epochs),  # Lightning refuses the numbers of numpy
         max_steps=-1 if config.max_steps is None else int(config.max_steps),
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
-        accumulate_grad_batches=int(config.accumulate_batches) * module.n_parts,
+        accumulate_grad_batches=module.parts_per_step,
         callbacks=callbacks,
         logger=loggers[config.logger](config.log_dir) if config.logger else False,
         log_every_n_steps=1,

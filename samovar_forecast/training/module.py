@@ -1,4 +1,4 @@
-"""The one LightningModule that trains every network."""
+"""The LightningModule that trains every network."""
 
 from __future__ import annotations
 
@@ -9,23 +9,58 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torchmetrics import Metric
 
-from samovar_forecast.data.windows import Part, WindowBatches, Windows
+from samovar_forecast.data.windows import Windows
+from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.averaged_weights import AveragedWeights
-from samovar_forecast.training.batch_sizes import forecast_batch_size
+from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, ascending, pinball_loss, sum_over_observed
-from samovar_forecast.training.metrics import MeanOverObserved
-from samovar_forecast.training.schedules import multiplier
+from samovar_forecast.training.optimisation import AveragedWeights, multiplier
+from samovar_forecast.training.random_state import forked
 from samovar_forecast.training.sharpness import SharpnessAware
+
+
+class MeanOverObserved(Metric):
+    """The mean of a loss over all observed targets of an epoch, NaN where there is none.
+
+    It stays on the device until it is asked for. torchmetrics' `MeanMetric` does not: its ways of treating NaN read the
+    values on the host at every update, and the one that does not drops the weights.
+
+    Examples
+    --------
+    >>> mean = MeanOverObserved()
+    >>> mean.update(torch.tensor(6.0), torch.tensor(2))  # a batch with two observed targets
+    >>> mean.update(torch.tensor(1.0), torch.tensor(2))
+    >>> mean.compute()
+    tensor(1.7500)
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, total: Tensor, count: Tensor) -> None:
+        """Take in the sum of the losses of a batch and the number of its observed targets."""
+        self.total += total.detach()
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """The mean so far."""
+        return self.total / self.count
 
 
 class ForecastingModule(pl.LightningModule):
     """Train a network on windows that lie on the training device.
 
-    Batches are indices: `training_step` gathers the windows from the resident series. Losses stay on the
-    device until the end of an epoch.
+    Batches are indices: `training_step` gathers the windows from the resident series. Losses stay on the device until
+    the end of an epoch. The loss of an optimizer step is the mean over the observed targets of all its windows, however
+    many batches and parts they are run in.
 
     Parameters
     ----------
@@ -40,12 +75,14 @@ class ForecastingModule(pl.LightningModule):
     generator : torch.Generator
         Source of the order of windows.
     n_parts : int, default 1
-        Parts that a batch is run in, one after the other; the Trainer accumulates their gradients.
+        Parts that a batch is run in, one after the other.
 
     Attributes
     ----------
     sums_of_losses : callable
         The network's training forecast and its losses: a method of this module, or a compiled form of it.
+    parts_per_step : int
+        Parts of all batches of a step. The Trainer accumulates the gradients of so many, and divides by their number.
     """
 
     def __init__(
@@ -63,6 +100,7 @@ class ForecastingModule(pl.LightningModule):
         self.averaged = None if config.average_weights is None else AveragedWeights(network, config.average_weights)
         self.windows, self.validation = windows, validation
         self.generator, self.n_parts = generator, n_parts
+        self.parts_per_step = int(config.accumulate_batches) * n_parts
         self.sums_of_losses = self._sums_of_losses
         # Means over the observed targets of an epoch; they and the quantiles move to the device with the module.
         self.training_loss, self.own_loss, self.validation_loss = (MeanOverObserved() for _ in range(3))
@@ -76,7 +114,26 @@ class ForecastingModule(pl.LightningModule):
 
     def train_dataloader(self) -> WindowBatches:
         weights = self.windows.equal_weights().cpu() if self.config.sampling == "series" else None
-        return WindowBatches(self.windows.starts.cpu(), self.config.batch_size, self.generator, weights, self.n_parts)
+        return WindowBatches(
+            self.windows.starts.cpu(),
+            self.config.batch_size,
+            self.generator,
+            weights,
+            accumulate_batches=self.config.accumulate_batches,
+            n_parts=self.n_parts,
+            count=self.count_targets,
+        )
+
+    @torch.no_grad()
+    def count_targets(self, starts: Tensor) -> tuple[Tensor, ...]:
+        """Numbers of observed targets of the forecast and, where there is one, of the network's own objective."""
+        counts: list[list[Tensor]] = []
+        with forked(self.device):  # finding out may take a forward pass of the network
+            for some in starts.split(math.ceil(self.config.batch_size / self.n_parts)):
+                past, future, covariates = self.windows.gather(some)
+                observed = (is_observed(future), self.network.observed_own_targets(past, covariates))
+                counts.append([each.sum() for each in observed if each is not None])
+        return tuple(torch.stack(each).sum() for each in zip(*counts, strict=True))
 
     def val_dataloader(self) -> WindowBatches:
         assert self.validation is not None  # the Trainer asks for it only where it validates
@@ -86,11 +143,17 @@ class ForecastingModule(pl.LightningModule):
         sums = self.sums_of_losses(*self.windows.gather(part.starts))
         for metric, (total, count) in zip((self.training_loss, self.own_loss), sums, strict=False):
             metric.update(total, count)
-        return _sum_of_means(sums) * part.weight
+        return self._loss(sums, part)
 
-    def loss_of(self, part: Part) -> Tensor:
-        """What a part of a batch adds to the loss, with gradients; nothing is recorded."""
-        return _sum_of_means(self.sums_of_losses(*self.windows.gather(part.starts))) * part.weight
+    def loss_of(self, part: Part, batch_index: int = 0) -> Tensor:
+        """The loss of `training_step`, with gradients; nothing is recorded."""
+        return self._loss(self.sums_of_losses(*self.windows.gather(part.starts)), part)
+
+    def _loss(self, sums: list[tuple[Tensor, Tensor]], part: Part) -> Tensor:
+        """What a part adds to the loss of its step, times the number that the Trainer divides it by."""
+        counts = part.counts or tuple(count for _, count in sums)
+        means = [total / count.clamp(min=1) for (total, _), count in zip(sums, counts, strict=True)]
+        return torch.stack(means).sum() * self.parts_per_step
 
     def _sums_of_losses(
         self, past: Tensor, future: Tensor, covariates: Covariates | None
@@ -160,14 +223,10 @@ class ForecastingModule(pl.LightningModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one pass over the training windows."""
-        return math.ceil(len(self.windows) / self.config.batch_size / self.config.accumulate_batches)
+        return math.ceil(len(self.windows) / (self.config.batch_size * self.config.accumulate_batches))
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole training, were it not to stop early."""
         steps = self.config.max_epochs * self.steps_per_epoch
         return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
-
-
-def _sum_of_means(sums: list[tuple[Tensor, Tensor]]) -> Tensor:
-    return torch.stack([total / count.clamp(min=1) for total, count in sums]).sum()

@@ -1,4 +1,4 @@
-"""PyTorch's random numbers, borrowed for a training and given back."""
+"""PyTorch's random number generators: seeded for a training and given back, by one thread at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # PyTorch's generators, the filters of warnings and the levels of loggers belong to the process. Trainings in several
-# threads wait for one another, so each gives what it gives alone; processes train side by side.
+# threads wait for one another, so each gives what it gives alone; processes train in parallel.
 _turn = threading.RLock()
 
 
@@ -20,8 +20,30 @@ def _new_turn() -> None:
     _turn = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # a forked child would wait for ever for a thread that it does not have
+if hasattr(os, "register_at_fork"):  # a forked child would wait without end for a thread that it does not have
     os.register_at_fork(after_in_child=_new_turn)
+
+
+@contextmanager
+def forked(device: torch.device) -> Iterator[None]:
+    """Draw without a trace: the states of the generators of the CPU and of one device come back afterwards.
+
+    Unlike `torch.random.fork_rng` it waits until no training in another thread uses the generators.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(1)
+    >>> with forked(torch.device("cpu")):
+    ...     inside = torch.rand(1)
+    >>> torch.equal(torch.rand(1), inside)
+    True
+    """
+    with _turn:
+        states = random_states(device)
+        try:
+            yield
+        finally:
+            set_random_states(device, states)
 
 
 @contextmanager
@@ -38,18 +60,14 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
     >>> torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(1)))
     True
     """
-    with _turn:
-        states = random_states(device)
+    with forked(device):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         elif device.type == "mps":
             torch.mps.manual_seed(seed)
-        try:
-            yield
-        finally:
-            set_random_states(device, states)
+        yield
 
 
 def random_states(device: torch.device) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient is taken at the worst weights nearby, the step from where they were."""
+"""Sharpness-aware minimisation: the gradient at the worst weights nearby, for a step from the weights themselves."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class SharpnessAware(pl.Callback):
 
     The batches behind the gradient, several where gradients are accumulated, are run once more with the same
     random numbers, so dropout hides the same activations. What the first run logged stands. Clipping, the
-    optimizer and its schedule see the second gradient only. The module offers ``loss_of(batch)``, a loss
-    without a trace in logs or metrics.
+    optimizer and its schedule see the second gradient only. The module offers ``loss_of(batch, batch_index)``, the loss
+    of its training step without a trace in logs or metrics.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class SharpnessAware(pl.Callback):
 
     def __init__(self, rho: float, adaptive: bool = False) -> None:
         self.rho, self.adaptive = rho, adaptive
-        self._seen: list[tuple[Any, list[Tensor]]] = []
+        self._seen: list[tuple[Any, int, list[Tensor]]] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if trainer.precision == "16-mixed":
@@ -102,19 +102,19 @@ class SharpnessAware(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._seen.append((batch, random_states(pl_module.device)))
+        self._seen.append((batch, batch_idx, random_states(pl_module.device)))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         with uphill(weights, self.rho, self.adaptive):
-            for batch, states in self._seen:
+            for batch, batch_index, states in self._seen:
                 set_random_states(pl_module.device, states)
                 with trainer.precision_plugin.train_step_context():
-                    loss = cast(Any, pl_module).loss_of(batch) / trainer.accumulate_grad_batches
+                    loss = cast(Any, pl_module).loss_of(batch, batch_index) / trainer.accumulate_grad_batches
                 loss.backward()
         self._seen.clear()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._seen.clear()  # batches of an accumulation that the last step cut short
+        self._seen.clear()  # batches of a step that was never taken

@@ -1,8 +1,27 @@
-"""What a training did."""
+"""What a training did: its length, its losses epoch by epoch, which epoch was kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class EpochLosses(NamedTuple):
+    """The mean losses of one epoch, on the scaled series.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    training_loss : float
+        Over the training windows, while the weights moved.
+    validation_loss : float or None
+        Over the validation windows, of the weights at the end of the epoch; None without validation.
+    """
+
+    epoch: int
+    training_loss: float
+    validation_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,17 @@ class TrainingSummary:
         Training windows.
     interrupted : bool
         Whether Ctrl-C ended the training.
+    history : tuple of EpochLosses
+        The losses of every epoch run to its end, also of those before a training was resumed. A training that
+        diverged ends with a loss that is not finite. ``pd.DataFrame(summary.history)`` is their table. Empty in model
+        files of versions that kept none.
+
+    Examples
+    --------
+    >>> history = [[1, 0.9, 0.8], [2, 0.7, 0.6]]  # as JSON has it
+    >>> summary = TrainingSummary(2, 2, 8, 0.6, 0.7, 1.0, 100, 50, history=history)
+    >>> summary.history[-1]
+    EpochLosses(epoch=2, training_loss=0.7, validation_loss=0.6)
     """
 
     epochs: int
@@ -40,3 +70,8 @@ class TrainingSummary:
     n_parameters: int
     n_windows: int
     interrupted: bool = False
+    history: tuple[EpochLosses, ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON knows neither tuples nor names in them.
+        object.__setattr__(self, "history", tuple(EpochLosses(*losses) for losses in self.history))

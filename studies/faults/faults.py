@@ -17,7 +17,7 @@ HOURS = pd.date_range("2024-01-01", periods=N_ROWS, freq="h", name="time")
 
 @dataclass(frozen=True)
 class Case:
-    """Data and settings: a fit, then a forecast of what follows, of a history given, or behind new rows."""
+    """Data and settings: a fit, then a forecast after the training rows, after a given history, or after new rows."""
 
     y: Any
     X: Any = None
@@ -38,18 +38,18 @@ class Fault:
         Makes the case.
     names : str
         What a clear error names, as a regular expression: the column, the row, the step, the argument.
-    right : {"sane", "mended", "none"}
-        When a forecast is right: where it is finite, goes on behind the last row and stays near the data; where it
-        is that of `mended` as well; or never, because no forecast can be right.
-    mended : callable or None
-        The case as the user would mend it.
+    right : {"sane", "repaired", "none"}
+        When a forecast is right: where it is finite, goes on after the last row and stays near the data; where it
+        is that of `repaired` as well; or never, because no forecast can be right.
+    repaired : callable or None
+        The case as the user would repair it.
     """
 
     name: str
     broken: Callable[[], Case]
     names: str
-    right: Literal["sane", "mended", "none"]
-    mended: Callable[[], Case] | None = None
+    right: Literal["sane", "repaired", "none"]
+    repaired: Callable[[], Case] | None = None
 
 
 def waves(index: pd.Index = HOURS, n_series: int = 3) -> pd.DataFrame:
@@ -100,8 +100,8 @@ SEEN, AHEAD = X.iloc[:N_ROWS], X.iloc[N_ROWS : N_ROWS + 8]
 SOUND = [Fault("none: sound data", WHOLE, "nothing", "sane")]
 
 INDEX = [
-    Fault("two rows swapped", lambda: Case(_rows(0, 2, 1, *range(3, N_ROWS))), "sorted.*01:00", "mended", WHOLE),
-    Fault("rows from new to old", lambda: Case(Y.iloc[::-1]), "sorted.*15:00", "mended", WHOLE),
+    Fault("two rows swapped", lambda: Case(_rows(0, 2, 1, *range(3, N_ROWS))), "sorted.*01:00", "repaired", WHOLE),
+    Fault("rows from new to old", lambda: Case(Y.iloc[::-1]), "sorted.*15:00", "repaired", WHOLE),
     Fault("a time twice", lambda: Case(_rows(*range(100), 99, *range(100, N_ROWS))), "2024-01-05 03:00", "none"),
     Fault("a row missing", lambda: Case(Y.drop(HOURS[150])), "2024-01-07 0[57]:00", "none"),
     Fault("a day missing", lambda: Case(Y.drop(HOURS[120:144])), "2024-01-0[567]", "none"),
@@ -111,9 +111,9 @@ INDEX = [
     Fault("days, the forecast crosses a change of clocks", lambda: Case(waves(_berlin("2023-10-23", "D"))), "time zone", "sane"),
     Fault("wall-clock hours without a zone, winter time", lambda: Case(waves(_berlin("2024-10-24").tz_localize(None))), "2024-10-27 02:00", "none"),
     Fault("numbers with a fraction as time", lambda: Case(Y.set_axis(np.arange(N_ROWS) / 2)), "index|time|ds", "none"),
-    Fault("texts as time", lambda: Case(Y.set_axis(HOURS.astype(str))), "index|time_col|\\bds\\b", "mended", WHOLE),
-    Fault("dates of pyarrow as time", lambda: Case(Y.set_axis(pd.Index(HOURS, dtype="timestamp[us][pyarrow]"))), "index|time", "mended", WHOLE),
-    Fault("small integers as time, near their end", lambda: Case(Y.set_axis(np.arange(90, 250, dtype="uint8"))), "index|time", "mended", lambda: Case(Y.set_axis(np.arange(90, 250)))),
+    Fault("texts as time", lambda: Case(Y.set_axis(HOURS.astype(str))), "index|time_col|\\bds\\b", "repaired", WHOLE),
+    Fault("dates of pyarrow as time", lambda: Case(Y.set_axis(pd.Index(HOURS, dtype="timestamp[us][pyarrow]"))), "index|time", "repaired", WHOLE),
+    Fault("small integers as time, near their end", lambda: Case(Y.set_axis(np.arange(90, 250, dtype="uint8"))), "index|time", "repaired", lambda: Case(Y.set_axis(np.arange(90, 250)))),
 ]  # fmt: skip
 
 # neuralforecast calls the values of all series "y", and sktime names the argument.
@@ -121,15 +121,15 @@ ITS_TYPE = "s1|'y'|endogeneous y|complex"
 ITS_GAPS = "s[012]|NaN|missing|'y'"
 
 TYPES = [
-    Fault("truth values", lambda: _changed(s1=FLAGS), ITS_TYPE, "mended", lambda: _changed(s1=FLAGS.astype(float))),
-    Fault("truth values of pyarrow", lambda: _changed(s1=FLAGS.astype("bool[pyarrow]")), ITS_TYPE, "mended", lambda: _changed(s1=FLAGS.astype(float))),
+    Fault("truth values", lambda: _changed(s1=FLAGS), ITS_TYPE, "repaired", lambda: _changed(s1=FLAGS.astype(float))),
+    Fault("truth values of pyarrow", lambda: _changed(s1=FLAGS.astype("bool[pyarrow]")), ITS_TYPE, "repaired", lambda: _changed(s1=FLAGS.astype(float))),
     Fault("nullable integers with a gap", lambda: _changed(s1=(10 * Y["s1"]).round().astype("Int64").mask(HOURS[50] == HOURS)), ITS_GAPS, "sane"),
-    Fault("nullable numbers", _cast("Float64"), ITS_TYPE, "mended", ROUNDED),
-    Fault("numbers of pyarrow", _cast("double[pyarrow]"), ITS_TYPE, "mended", ROUNDED),
+    Fault("nullable numbers", _cast("Float64"), ITS_TYPE, "repaired", ROUNDED),
+    Fault("numbers of pyarrow", _cast("double[pyarrow]"), ITS_TYPE, "repaired", ROUNDED),
     Fault("half precision", lambda: Case(Y.astype("float16")), "s0", "sane"),
-    Fault("decimals", lambda: _changed(s1=[decimal.Decimal(str(one)) for one in Y["s1"].round(2)]), ITS_TYPE, "mended", lambda: _changed(s1=Y["s1"].round(2))),
-    Fault("numbers as objects", _cast(object), ITS_TYPE, "mended", ROUNDED),
-    Fault("categories", _cast("category"), ITS_TYPE, "mended", ROUNDED),
+    Fault("decimals", lambda: _changed(s1=[decimal.Decimal(str(one)) for one in Y["s1"].round(2)]), ITS_TYPE, "repaired", lambda: _changed(s1=Y["s1"].round(2))),
+    Fault("numbers as objects", _cast(object), ITS_TYPE, "repaired", ROUNDED),
+    Fault("categories", _cast("category"), ITS_TYPE, "repaired", ROUNDED),
     Fault("texts", lambda: _changed(s1="a"), ITS_TYPE, "none"),
     Fault("complex numbers", lambda: _changed(s1=Y["s1"] + 1j), ITS_TYPE, "none"),
     Fault("dates as values", lambda: _changed(s1=HOURS), ITS_TYPE, "none"),
@@ -164,7 +164,7 @@ COLUMNS = [
     Fault("integers as names", _renamed([0, 1, 2]), "column|name", "sane"),
     Fault("names of several kinds", _renamed([0, "a", None]), "column|name", "sane"),
     Fault("names in two levels", _renamed(pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "x")])), "column|name", "sane"),
-    Fault("columns in another order to forecast from", lambda: Case(Y, history=Y[["s2", "s0", "s1"]]), "s[012]|column", "mended", lambda: Case(Y, history=Y)),
+    Fault("columns in another order to forecast from", lambda: Case(Y, history=Y[["s2", "s0", "s1"]]), "s[012]|column", "repaired", lambda: Case(Y, history=Y)),
     Fault("a column missing to forecast from", lambda: Case(Y, history=Y[["s0", "s2"]]), "s1|components?|columns?|channels", "sane"),
 ]  # fmt: skip
 
@@ -174,7 +174,7 @@ TIMES = [
     Fault("a history of days for a model of hours", lambda: Case(Y, history=waves(pd.date_range("2024-01-08", periods=60, name="time"))), "step|freq", "none"),
     Fault("a history with integers as time for a model of dates", lambda: Case(Y, history=Y.set_axis(range(N_ROWS, 2 * N_ROWS))), "step|freq|index", "none"),
     Fault("a history with a row missing", lambda: Case(Y, history=Y.drop(HOURS[150])), "2024-01-07 0[57]:00", "none"),
-    Fault("new rows behind a gap", lambda: Case(Y, new_rows=waves(HOURS + pd.Timedelta("300h"))), "gap", "none"),
+    Fault("new rows after a gap", lambda: Case(Y, new_rows=waves(HOURS + pd.Timedelta("300h"))), "gap", "none"),
     Fault("new rows between the hours", lambda: Case(Y, new_rows=waves(pd.date_range("2024-01-07 15:30", periods=8, freq="h", name="time"))), "irregular|step|freq", "none"),
     Fault("new rows with a time zone, old ones without", lambda: Case(Y, new_rows=waves(pd.date_range(HOURS[-1], periods=9, freq="h", tz="UTC", name="time")[1:])), "zone|tz-", "none"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The libraries under test, each behind the same few verbs, used as its documentation shows."""
+"""The libraries under test, each with the same few methods, used as its documentation shows."""
 
 from __future__ import annotations
 

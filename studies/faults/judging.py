@@ -27,10 +27,10 @@ def verdict_on(host: Host, fault: Fault) -> str:
         except (Exception, SystemExit) as error:
             return on_error(error, fault.names)
     wrong = "a forecast all the same" if fault.right == "none" else ""
-    if fault.right == "mended":
-        assert fault.mended is not None
-        mended = fault.mended()
-        wrong = _is_wrong(forecast, mended) or _differs(forecast, run(host, mended), mended)
+    if fault.right == "repaired":
+        assert fault.repaired is not None
+        repaired = fault.repaired()
+        wrong = _is_wrong(forecast, repaired) or _differs(forecast, run(host, repaired), repaired)
     elif fault.right == "sane" or not _is_finite(forecast):
         wrong = _is_wrong(forecast, case)
     if not wrong:
@@ -94,9 +94,9 @@ def _continued(index: pd.Index) -> pd.Index:
     return pd.RangeIndex(index[-1] + 1, index[-1] + 1 + HORIZON)
 
 
-def _differs(forecast: pd.DataFrame, mended: pd.DataFrame, case: Case) -> str:
+def _differs(forecast: pd.DataFrame, repaired: pd.DataFrame, case: Case) -> str:
     spread = case.y.astype(float).std().to_numpy()
-    columns = [str(name) for name in mended.columns]
+    columns = [str(name) for name in repaired.columns]
     named = forecast.set_axis([str(name) for name in forecast.columns], axis=1)[columns]
-    far = np.abs(named.to_numpy(dtype=float) - mended.to_numpy(dtype=float)) > 1e-2 * spread
-    return "another forecast than of the mended data" if far.any() else ""
+    far = np.abs(named.to_numpy(dtype=float) - repaired.to_numpy(dtype=float)) > 1e-2 * spread
+    return "another forecast than of the repaired data" if far.any() else ""

@@ -21,8 +21,8 @@ of `samovar_darts` with series made by `series_from_frame`; `NLinearModel` of da
 
 The rules are the same for all of them. **Clear error**: a `ValueError`, a `TypeError` or an `OSError`, or a subclass,
 whose message names the column, the row, the step or the argument at fault. **Right result**: the forecast is finite,
-goes on behind the last row at the step and in the time zone of the data, has their columns, and stays within five times
-their range; where somebody would mend the data in one obvious way, it is the forecast of the mended data. **Unclear
+goes on after the last row at the step and in the time zone of the data, has their columns, and stays within five times
+their range; where the data have one obvious repair, it is the forecast of the repaired data. **Unclear
 error**: any other. **Silent wrong**: a result that is not right; where no forecast can be right, any forecast.
 
 """

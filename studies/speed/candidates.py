@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 import samovar_forecast
-from samovar_forecast.data.windows import WindowBatches
+from samovar_forecast.training.batches import WindowBatches
 
 CONTEXT_LENGTH, HORIZON, BATCH_SIZE, N_SERIES = 512, 96, 32, 7
 _QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}

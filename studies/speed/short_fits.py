@@ -30,14 +30,14 @@ CASES: list[Case] = [
 _STAGES = {  # and the function that is it
     "all": ("samovar_forecast/estimator.py", "fit"),
     "windows": ("samovar_forecast/training/split.py", "split_windows"),
-    "network": ("samovar_forecast/updating.py", "_build_network"),
+    "network": ("samovar_forecast/forecasting/fit.py", "network_for"),
     "Lightning module, with the copy for averaged weights": ("samovar_forecast/training/module.py", "__init__"),
     "Trainer": ("samovar_forecast/training/engine.py", "_trainer"),
-    "size of the parts of a batch": ("samovar_forecast/training/batch_sizes.py", "count_parts"),
+    "size of the parts of a batch": ("samovar_forecast/training/batches.py", "count_parts"),
     "training by Lightning": ("pytorch_lightning/trainer/trainer.py", "fit"),
     "- of it steps": ("pytorch_lightning/loops/optimization/automatic.py", "run"),
     "- of it validation": ("pytorch_lightning/loops/evaluation_loop.py", "run"),
-    "check that forecasts are finite": ("samovar_forecast/training/best_weights.py", "_forecasts_are_finite"),
+    "check that forecasts are finite": ("samovar_forecast/training/callbacks.py", "_forecasts_are_finite"),
     "intervals": ("samovar_forecast/forecasting/intervals.py", "calibrate"),
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.batch_sizes import count_parts
+from samovar_forecast.training.batches import count_parts
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import compiled
 from samovar_forecast.training.freed_memory import keep_freed_memory
@@ -55,9 +55,9 @@ def training_step(
 
     def step() -> None:
         optimizer.zero_grad()
-        for _ in range(module.n_parts):
+        for _ in range(module.parts_per_step):
             with torch.autocast(windows.values.device.type, dtype, enabled=dtype is not None):
-                loss = module.training_step(next(batches), 0) / module.n_parts
+                loss = module.training_step(next(batches), 0) / module.parts_per_step
             loss.backward()
         _clip(network, config)
         optimizer.step()
@@ -83,12 +83,12 @@ def bare_step(network: ForecastNetwork, config: TrainingConfig, windows: Windows
         windows.values, windows.starts, windows.context_length, windows.horizon, windows.n_targets
     )
     module, optimizer = _module(network, config, prepared)
-    parts = list(islice(module.train_dataloader(), module.n_parts))
+    parts = list(islice(module.train_dataloader(), module.parts_per_step))
 
     def step() -> None:
         optimizer.zero_grad()
         for part in parts:
-            (module.loss_of(part) / module.n_parts).backward()
+            (module.loss_of(part) / module.parts_per_step).backward()
         _clip(network, config)
         optimizer.step()
 

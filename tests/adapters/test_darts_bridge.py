@@ -180,15 +180,19 @@ def test_a_bad_hyperparameter_is_named(forecaster_class):
         from_core(forecaster_class(horizon=6, context_length=24, batch_size=0))
 
 
-def test_an_unknown_network():
+def test_a_network_of_ones_own_has_a_model(tiny, y):
     class Own(SAMoVAR):
         pass
 
     class OwnForecaster(SAMoVARForecaster):
         network_class = Own
 
-    with pytest.raises(TypeError, match=f"OwnForecaster has no darts model.*{ALL_MODELS[0].__name__}"):
-        from_core(OwnForecaster(horizon=6, context_length=24))
+    model = from_core(OwnForecaster(**tiny))
+    assert type(model) is type(from_core(OwnForecaster(**tiny)))
+    assert type(model) not in ALL_MODELS
+    core = OwnForecaster(**tiny).fit(y)
+    series = TimeSeries.from_dataframe(y)
+    np.testing.assert_allclose(from_core(core).predict(8, series=series).values(), core.predict(), rtol=1e-5)
 
 
 def test_other_components_or_another_step_are_refused(y, tiny):

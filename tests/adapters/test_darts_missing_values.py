@@ -13,8 +13,9 @@ from darts.utils.likelihood_models.torch import DirichletLikelihood, GaussianLik
 from darts.utils.losses import MAELoss, MapeLoss, SmapeLoss
 
 from samovar_darts.models import ALL_MODELS, AutoformerModel, SAMoVARModel
-from samovar_darts.observed_targets import ObservedTargets, hide_missing, is_observed, judge
-from samovar_forecast.data.windows import Part, Windows
+from samovar_darts.observed_targets import ObservedTargets, counts, hide_missing, judge
+from samovar_forecast.data.windows import Windows
+from samovar_forecast.training.batches import Part
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, mean_over_observed
 from samovar_forecast.training.module import ForecastingModule
@@ -88,7 +89,7 @@ def test_a_likelihood_of_all_components_leaves_out_incomplete_steps():
     likelihood = DirichletLikelihood()
     complete = ~target.isnan().any(-1)
     assert 0 < complete.sum() < complete.numel()
-    assert torch.equal(is_observed(target, likelihood), complete.unsqueeze(-1).expand(4, 5, 3))
+    assert torch.equal(counts(target, likelihood), complete.unsqueeze(-1).expand(4, 5, 3))
     pair = hide_missing(prediction, target, None, likelihood)
     loss = likelihood.compute_loss(pair.prediction, pair.target, pair.weight.mean(-1))
     expected = likelihood.compute_loss(prediction[complete].unsqueeze(0), target[complete].unsqueeze(0), None)
@@ -200,7 +201,7 @@ def test_the_loss_with_gaps_is_that_of_the_core(model_class):
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
     core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
-    expected = float(core.training_step(Part(windows.starts, 1.0), 0).detach())
+    expected = float(core.training_step(Part(windows.starts), 0).detach())
     assert logged(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -11,9 +11,10 @@ from darts.utils.likelihood_models.torch import GaussianLikelihood, PoissonLikel
 from darts.utils.torch import MonteCarloDropout
 
 from samovar_darts.models import ALL_MODELS, SAMoVARModel
-from samovar_forecast.data.windows import Part, Windows
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.networks.segment_network import SegmentNetwork
+from samovar_forecast.training.batches import Part
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
 from tests.conftest import suited
@@ -81,7 +82,7 @@ def test_the_loss_is_that_of_the_core(model_class):
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
     core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
-    expected = float(core.training_step(Part(windows.starts, 1.0), 0))
+    expected = float(core.training_step(Part(windows.starts), 0))
     assert logged(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -101,12 +101,15 @@ def test_history_shorter_than_the_context(core, y):
         from_core(core).fit(y.iloc[:9])
 
 
-def test_class_without_a_twin(core):
+def test_a_class_of_ones_own_has_a_twin(core, y):
     class Custom(type(core)):
         pass
 
-    with pytest.raises(TypeError, match="Custom has no sktime forecaster"):
-        from_core(Custom())
+    own = Custom(**core.get_params()).fit(y)
+    twin = from_core(own)
+    assert type(twin) is type(from_core(Custom())) is not type(from_core(core))
+    assert twin.core_class is Custom
+    assert np.array_equal(twin.fit(y).predict([1, 2]), own.predict(horizon=2))
 
 
 def test_a_panel_of_the_core_is_pretraining(y):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sktime.base import load
 
-from samovar_forecast.training.stopping import StopWhenAsked
+from samovar_forecast.training.callbacks import StopWhenAsked
 from samovar_sktime import SAMoVARForecaster
 from tests.conftest import TINY, series_of_panel, waves
 

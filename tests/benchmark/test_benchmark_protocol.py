@@ -13,7 +13,7 @@ from samovar_forecast.files import datasets
 from tests.conftest import waves
 
 FOLDER = Path(os.environ.get("SAMOVAR_FORECAST_DATA", "no-folder-named"))
-# File, look-back, horizon, test windows, and the first rows of validation and test and the row behind it.
+# File, look-back, horizon, test windows, and the first rows of validation and test and the row after it.
 PROTOCOLS = {
     "ETTh1": ("ETTh1.csv", 96, 96, 2785, (8640, 11520, 14400)),
     "ETTh2": ("ETTh2.csv", 512, 720, 2161, (8640, 11520, 14400)),

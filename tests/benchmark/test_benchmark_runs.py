@@ -1,4 +1,4 @@
-"""Runs and their store: what tells runs apart, and what the command makes of kills, failures and company."""
+"""Runs and their store: names of runs, and kills, failures and commands side by side."""
 
 import json
 import os
@@ -10,14 +10,15 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 
-from samovar_forecast.benchmark import scheduling
+from samovar_forecast.benchmark import running
 from samovar_forecast.benchmark.plan import FORECASTERS, changed_settings, plan
 from samovar_forecast.benchmark.recipes import PUBLISHED
+from samovar_forecast.benchmark.running import run_all
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.benchmark.scheduling import run_all
 from samovar_forecast.benchmark.store import DONE, FAILED, MEASURED, Store
 from samovar_forecast.command_line.benchmark import _spread
 from samovar_forecast.files.datasets import names
@@ -174,28 +175,39 @@ def test_command_refuses_in_one_line(folder):
     assert "holds no results" in refused("benchmark", "report", "nowhere")
 
 
-class Watcher:
-    """Notes what it is told; kills the process of a run that has come an epoch further, if it is to."""
-
-    def __init__(self, kills=False):
-        self.kills, self.busy, self.records = kills, 0, []
-
-    def started(self, run):
-        pass
-
-    def working(self, run, epochs):
-        if self.kills and epochs:
-            os.kill(processes_of_runs(os.getpid())[0], signal.SIGKILL)
-
-    def ended(self, run, record):
-        self.busy += record is None
-        self.records += [] if record is None else [record]
-
-
 def processes_of_runs(parent):
     """The processes of runs that a process has started."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(child) for child in children if b"one_run" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def kill_after_an_epoch(store):
+    """Kill the process of the run of this process, once it has written a checkpoint."""
+    deadline = time.monotonic() + 120
+    while not list(store.unfinished.glob("*/training.ckpt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(processes_of_runs(os.getpid())[0], signal.SIGKILL)
+
+
+def wait_for_next_epoch(command, checkpoint, before):
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+        assert command.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_end(processes):
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def start(*arguments):
+    program = "from samovar_forecast.command_line.app import app; app()"
+    return subprocess.Popen([sys.executable, "-c", program, "benchmark", *arguments], start_new_session=True)
 
 
 def test_killed_benchmark_goes_on_where_it_stopped(folder):
@@ -203,32 +215,27 @@ def test_killed_benchmark_goes_on_where_it_stopped(folder):
     call("benchmark", *options, "--out", "whole")
     (expected,) = comparable(Store("whole"))
 
-    # The process of the run is killed: a failure, which is told and tried again the next time.
+    # The process of the run is killed: a failure, which is recorded and tried again the next time.
     store = Store("parts")
     (run,) = plan(["FixedVAR"], ["load.csv"], [4], context_length=24, device="cpu",
                   settings=SETTINGS | {"max_epochs": 12})  # fmt: skip
-    watcher = Watcher(kills=True)
-    assert run_all([run], store, watcher) == [run]
+    killer = threading.Thread(target=kill_after_an_epoch, args=(store,))
+    killer.start()
+    assert run_all([run], store) == [run]
+    killer.join()
     (record,) = store.records()
     assert record["error"] == "the process was ended by SIGKILL, perhaps for want of memory"
-    assert watcher.records == [record]
 
     # The command is killed, and with it the process of the run.
     (checkpoint,) = store.unfinished.glob("*/training.ckpt")
     before = checkpoint.stat().st_mtime_ns
-    program = "from samovar_forecast.command_line.app import app; app()"
-    command = subprocess.Popen([sys.executable, "-c", program, "benchmark", *options, "--out", "parts"])
-    deadline = time.monotonic() + 120
-    while checkpoint.stat().st_mtime_ns == before:
-        assert command.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    (child,) = processes_of_runs(command.pid)
+    command = start(*options, "--out", "parts")
+    wait_for_next_epoch(command, checkpoint, before)
+    children = processes_of_runs(command.pid)
+    assert len(children) == 1
     command.send_signal(signal.SIGKILL)
     command.wait()
-    while Path(f"/proc/{child}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_end(children)
     assert not store.is_done(run)
 
     call("benchmark", *options, "--out", "parts")
@@ -240,6 +247,55 @@ def test_killed_benchmark_goes_on_where_it_stopped(folder):
     time_of_writing = written.stat().st_mtime_ns
     assert "1 of 1 runs are in the store already" in call("benchmark", *options, "--out", "parts").output
     assert written.stat().st_mtime_ns == time_of_writing
+
+
+def family(process):
+    """The processes that a process has started, and those that these have started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in children] + [one for child in children for one in family(int(child))]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_command_with_workers_ends_with_all_its_processes(folder, number):
+    """SIGKILL meets the command alone; SIGINT is sent to its group, as Ctrl-C does."""
+    options = [
+        "--models",
+        "FixedVAR",
+        "--datasets",
+        "load.csv",
+        "--seeds",
+        "0",
+        "1",
+        "--out",
+        "parts",
+        "--workers",
+        "2",
+    ]
+    command = start(*options, *TRAINING, "--max-epochs", "500")
+    store = Store("parts")
+    runs = plan(["FixedVAR"], ["load.csv"], [4], [0, 1], context_length=24, device="cpu",
+                settings=SETTINGS | {"max_epochs": 500})  # fmt: skip
+    for run in runs:
+        wait_for_next_epoch(command, store.workplace(run) / "training.ckpt", None)
+    started = family(command.pid)
+    assert sum(b"one_run" in Path(f"/proc/{one}/cmdline").read_bytes() for one in started) == 2
+    if number == signal.SIGKILL:
+        command.send_signal(number)
+    else:
+        os.killpg(command.pid, number)
+    assert command.wait(60) == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
+    wait_for_end(started)
+    assert all((store.workplace(run) / "training.ckpt").exists() for run in runs)
+    assert not any(map(store.is_done, runs))
+
+
+def test_joblib_says_where_the_runs_are_done(folder):
+    runs = plan(["naive"], ["load.csv"], [2, 3], context_length=24, device="cpu")
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert run_all(runs, Store("side by side")) == []
+    for run in runs:
+        assert run_all([run], Store("one by one")) == []
+    assert comparable(Store("side by side")) == comparable(Store("one by one"))
 
 
 def test_failing_run_is_recorded_and_stops_no_other(folder):
@@ -257,28 +313,38 @@ def test_failing_run_is_recorded_and_stops_no_other(folder):
     assert "a season has 24 rows" in (folder / "results" / "report.md").read_text()
 
 
-def test_commands_side_by_side_share_the_work(folder):
+def test_commands_side_by_side_share_the_work(folder, monkeypatch):
     runs = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
-    watchers = [Watcher(), Watcher()]
-    threads = [threading.Thread(target=run_all, args=(runs, Store("results"), watcher)) for watcher in watchers]
+    outcomes, failed = [], []
+    once = running.run_in_process
+    monkeypatch.setattr(running, "run_in_process", lambda *run: outcomes.append(once(*run)) or outcomes[-1])
+    threads = [threading.Thread(target=lambda: failed.append(run_all(runs, Store("results")))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=120)
     (record,) = Store("results").records()
     assert record["status"] == DONE
-    assert [watcher.records for watcher in watchers] == [[record], [record]]
-    assert sum(watcher.busy for watcher in watchers) >= 1
+    assert failed == [[], []]
+    assert outcomes.count(DONE) == 2
+    assert outcomes.count(None) >= 1  # one waited for the other
     assert list(Store("results").unfinished.iterdir()) == []
 
 
-def test_process_that_ends_badly_behind_its_result_is_no_failure(folder, monkeypatch):
+def test_process_that_ends_badly_after_its_result_is_no_failure(folder, monkeypatch):
     (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
-    store, watcher = Store("results"), Watcher()
-    ended = scheduling._Process.status
-    monkeypatch.setattr(scheduling._Process, "status", lambda process: ended(process) if ended(process) is None else 3)
-    assert run_all([run], store, watcher) == []
-    assert [record["status"] for record in watcher.records] == [DONE]
+    store, ended = Store("results"), running._exit_status
+    monkeypatch.setattr(running, "_exit_status", lambda process: ended(process) or 3)
+    assert run_all([run], store) == []
+    assert [record["status"] for record in store.records()] == [DONE]
+
+
+def test_process_that_cannot_begin_is_a_failure(folder, monkeypatch):
+    (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
+    monkeypatch.setattr(running.sys, "executable", "/bin/false")
+    store = Store("results")
+    assert run_all([run], store) == [run]
+    assert [record["error"] for record in store.records()] == ["the process ended with status 1"]
 
 
 def test_folder_that_another_command_clears_meanwhile_is_waited_for(folder, monkeypatch):
@@ -297,12 +363,12 @@ def test_folder_that_another_command_clears_meanwhile_is_waited_for(folder, monk
             """As if it had been there, and gone a moment later."""
 
     monkeypatch.setattr(Store, "workplace", cleared_once)
-    assert run_all([run], store, Watcher()) == []
+    assert run_all([run], store) == []
     assert cleared
     assert store.is_done(run)
 
 
 def test_threads_that_the_environment_sets_are_kept(folder):
     (run,) = plan(["naive"], ["load.csv"], [2], context_length=24, device="cpu")
-    run_all([run], Store("results"), Watcher())
+    run_all([run], Store("results"))
     assert Store("results").record(run)["threads"] == 1

@@ -161,7 +161,7 @@ def test_backtest_of_a_model_file_takes_the_unseen_rows_only(folder, y):
     assert "reaches rows that the model was trained on" in refused(*use, "--test-fraction", 0.5)
     assert "at most 0.25 is possible, the rows from 2024-01-06 00:00:00 on" in refused(*use, "--test-fraction", 0.5)
     assert "there is nothing to test on" in refused("backtest", "older.csv", "--model-file", "model.safetensors")
-    # Rows that all lie behind the training data: the first of them are the context.
+    # All rows are after the training data: the first of them are the context.
     y.iloc[122:].to_csv("newer.csv")
     newer = json.loads(call("backtest", "newer.csv", "--model-file", "model.safetensors", "--json").stdout)
     assert newer["cutoffs"] == 38 - 25 - 8 + 1
@@ -233,7 +233,10 @@ def test_bad_file_gets_one_line(folder, name, command):
         (["predict", "m", "-o", "forecast.xlsx"], "forecast.xlsx must end in"),
         (["backtest", "sales.csv", "--loss", "mse", "--model-file", "m"], "give --loss or --model-file, not both"),
         (["backtest", "sales.csv", "--horizon", "8", "--plot", "p.xyz"], "p.xyz must end in one of"),
-        (["backtest", "sales.csv", "--horizon", "8", "--plot", "p.png", "--series", "a"], "--plot draws a lone series"),
+        (
+            ["backtest", "sales.csv", "--horizon", "8", "--plot", "p.png", "--series", "a"],
+            "draws a single series",
+        ),
         (["demo", "--data", "Etth1"], "there is no data set 'Etth1'"),
     ],
 )

@@ -32,6 +32,23 @@ def test_auto_takes_what_tells_the_steps_apart(frequency, expected):
     assert (features.std(axis=0) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        # Office hours that begin with the step over a weekend, days that begin with one of 23 hours, hours over autumn.
+        (
+            pd.date_range("2024-01-05 15:00", periods=99, freq=pd.offsets.BusinessHour(start="08:00", end="16:00")),
+            "hour",
+        ),
+        (pd.date_range("2024-03-31", periods=99, freq="D", tz="Europe/Berlin"), "dayofweek"),
+        (pd.date_range("2024-10-27", periods=99, freq="h", tz="Europe/Berlin"), "hour"),
+        (pd.date_range("2024-01-05", periods=1, freq="D"), "dayofweek"),
+    ],
+)
+def test_auto_goes_by_the_shortest_step_of_the_wall_clock(index, expected):
+    assert choose_calendar("auto", index, index.freq)[0] == expected
+
+
 def test_values_are_even_steps_from_minus_a_half_to_a_half():
     index = pd.date_range("2023-01-01", "2024-12-31 23:45", freq="15min")
     features = dict(zip(EVERY, calendar_features(index, EVERY).T, strict=True))

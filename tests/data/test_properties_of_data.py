@@ -2,14 +2,15 @@
 
 import numpy as np
 import pandas as pd
-from hypothesis import example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from samovar_forecast.data.frames import LARGEST, read_frame
 from samovar_forecast.data.panel import read_panel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.time_axis import continue_index, frequency_of
-from tests.made_up_data import any_frames, frames, regular_indices, values
+from tests.data.test_irregular_axes import applied, framed
+from tests.made_up_data import OFFSETS, any_frames, calendar_dates, frames, regular_indices, thinned, values
 
 settings.register_profile("samovar", deadline=None, print_blob=True, database=None)
 settings.load_profile("samovar")
@@ -62,6 +63,52 @@ def test_every_time_axis_goes_on_as_it_was(data, n_rows, n_ahead):
     assert getattr(ahead, "tz", None) == getattr(index, "tz", None)
 
 
+def test_every_offset_of_pandas_is_tried():
+    kinds = {getattr(pd.offsets, name) for name in dir(pd.offsets) if name[0].isupper()}
+    abstract = {pd.offsets.BaseOffset, pd.offsets.Tick} if hasattr(pd.offsets, "BaseOffset") else {pd.offsets.Tick}
+    assert {type(step) for step in OFFSETS} >= {kind for kind in kinds - abstract if kind is not pd.offsets.DateOffset}
+
+
+@settings(max_examples=300)
+@given(calendar_dates(40))
+def test_every_calendar_of_pandas_goes_on_or_is_refused(dates):
+    seen = dates[:30]
+    try:
+        step = frequency_of(seen)
+    except ValueError as error:
+        assert dates.freq is None  # a calendar that is told is taken
+        event(f"refused: {str(error)[-30:]}")
+        return
+    ahead = continue_index(seen, step, 10)
+    if dates.freq is not None:
+        assert list(ahead) == list(dates[30:])
+    assert list(continue_index(seen[:1], step, 29)) == list(seen[1:])
+    assert frequency_of(seen.append(ahead), default=step) == step
+
+
+@settings(max_examples=300)
+@given(thinned(calendar_dates(30) | regular_indices(30)))
+@example(pd.date_range("2024-01-01", periods=48, freq="h").delete(range(16, 32)))  # business hours to pandas
+@example(pd.date_range("2020-01-01", periods=9, freq="3WOM-3WED"))  # monthly to pandas
+@example(pd.date_range("2000-01-01", periods=240, freq="MS").delete(100))
+def test_a_time_axis_with_gaps_is_named_and_filled_without_loss(index):
+    """Where a step is found it generates exactly the labels; else the advice leads to a frame that has one."""
+    data = framed(index)
+    advice = 0
+    while True:
+        try:
+            frame = read_frame(data, missing=True)
+            break
+        except ValueError as error:
+            data, advice = applied(data, str(error)), advice + 1
+            assert advice < 3
+    event(f"advice {advice}")
+    numbers = frame.to_numpy()
+    assert sorted(numbers[~np.isnan(numbers)]) == sorted(framed(index).to_numpy().ravel())
+    step = frequency_of(frame.index)
+    assert list(continue_index(frame.index[:1], step, len(frame) - 1)) == list(frame.index[1:])
+
+
 @settings(max_examples=200)
 @given(st.data(), st.integers(1, 6))
 def test_panels_in_any_form_are_the_same(data, n_series):
@@ -101,6 +148,20 @@ def test_scaling_is_undone_and_never_overflows(data, n_rows, kind, largest_expon
     # Single precision holds 24 bits of the distance from the center, double precision 53 of the values.
     room = 1e-7 * np.abs(made - scaler.center) + 4e-16 * np.abs(made) + 1e-45 * scaler.scale
     assert (np.isnan(made) | (np.abs(undone - made) <= room)).all()
+
+
+@settings(max_examples=300)
+@given(st.data(), st.integers(2, 60), st.sampled_from(["standard", "robust"]))
+def test_no_column_decides_a_loss_on_held_out_rows(data, n_rows, kind):
+    made = data.draw(values(n_rows, 3, largest_exponent=10))
+    held_out = made[3 * n_rows // 4 :]
+    scaler = Scaler.fit(made[: 3 * n_rows // 4], kind)
+    bounded = scaler.bounded_by(np.array_split(held_out, 2))
+    assert (bounded.scale >= scaler.scale).all()
+    np.testing.assert_array_equal(bounded.center, scaler.center)
+    scaled = np.nan_to_num(bounded.transform(held_out).astype(np.float64))
+    counts = np.maximum((~np.isnan(held_out)).sum(axis=0), 1)
+    assert ((scaled**2).sum(axis=0) / counts <= 9.001).all()
 
 
 @settings(max_examples=300)

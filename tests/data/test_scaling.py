@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.scaling import Scaler, warn_of_raised_scales
 from tests.conftest import waves
 
 
@@ -92,6 +92,79 @@ def test_logarithms_are_scaled_as_such():
     np.testing.assert_allclose(scaler.scale[[0, 2]], plain.scale[[0, 2]])
     np.testing.assert_array_equal(scaler.transform(values)[:, [0, 2]], plain.transform(np.log1p(values))[:, [0, 2]])
     assert (scaler.inverse(np.full((1, 3), -1e6), 3)[0, [0, 2]] >= -1).all()
+
+
+def weight(scaler, values):
+    return (scaler.transform(values).astype(np.float64) ** 2).mean(axis=0)
+
+
+def test_a_column_that_hardly_moved_does_not_decide_the_validation_loss():
+    """Rain after a dry spell: a deviation of .004 in the training rows, 20 times as much after."""
+    generator = np.random.default_rng(0)
+    drops = np.where(generator.random(8000) < 0.002, 0.1, 0.0) + np.where(np.arange(8000) >= 6400, 1.0, 0.0) * np.where(
+        generator.random(8000) < 0.04, 0.4, 0.0
+    )
+    values = np.stack([drops, generator.normal(size=8000), np.linspace(0, 1, 8000)], axis=1)
+    training, held_out = values[:6400], values[6400:]
+    scaler = Scaler.fit(training, "standard")
+    assert weight(scaler, held_out)[0] > 100
+    bounded = scaler.bounded_by(np.array_split(held_out, 3))
+    assert weight(bounded, held_out)[0] == pytest.approx(1)
+    np.testing.assert_array_equal(bounded.scale[1:], scaler.scale[1:])  # noise and a trend are scaled as before
+    np.testing.assert_array_equal(bounded.center, scaler.center)
+    with pytest.warns(UserWarning, match=r"y column 'RAIN' moves 1\d.* times as far in the validation rows") as told:
+        warn_of_raised_scales({"y": (scaler, bounded)}, ["RAIN", "TEMP", "TREND"])
+    assert "TEMP" not in str(told[0].message)
+
+
+def test_a_warning_names_the_series_that_is_raised_most_first():
+    still = Scaler.fit(np.array([[0.0, 1.0], [0.01, 2.0]]), "standard")
+    pairs = {
+        f"y of series {name!r}": (still, still.bounded_by([np.array([[size, 1.5]] * 2)]))
+        for name, size in (("a", 1.0), ("b", 9.0), ("c", 0.0))
+    }
+    with pytest.warns(UserWarning, match=r"y of series 'b' column 'x' .*\(raised too: y of series 'a' column 'x'\)$"):
+        warn_of_raised_scales(pairs, ["x", "z"])
+
+
+@pytest.mark.parametrize(
+    ("held_out", "expected"),
+    [
+        ([[8.0], [8.0]], 8.0),  # zeros before: their scale of 1 is raised
+        ([[2.0], [2.0]], 1.0),
+        ([[np.nan], [np.nan]], 1.0),
+        ([[1e30], [2.0]], 1.0),  # refused by its name, not taken for a size
+    ],
+)
+def test_what_raises_the_scale_of_a_column_of_zeros(held_out, expected):
+    assert Scaler.fit(np.zeros((5, 1)), "standard").bounded_by([np.array(held_out)]).scale == expected
+
+
+def test_logarithms_are_bounded_as_such():
+    scaler = Scaler.fit(np.array([[1.0], [1.01]]), "standard", np.array([True]))
+    bounded = scaler.bounded_by([np.array([[1000.0], [1000.0]])])
+    assert bounded.scale[0] == pytest.approx(np.log1p(1000) - scaler.center[0])
+
+
+def test_robust_does_not_leave_out_a_fifth_of_the_values():
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(1000, 1)) * np.where(generator.random((1000, 1)) < 0.2, 5.0, 0.001)
+    assert weight(Scaler.fit(values, "robust"), values)[0] < 20  # 2e6 with the interquartile range alone
+    normal = generator.normal(size=(1000, 1))
+    low, high = np.percentile(normal, [25, 75])
+    assert Scaler.fit(normal, "robust").scale[0] == pytest.approx((high - low) / 1.3489795)
+
+
+@pytest.mark.parametrize("n_pieces", [1, 2, 7, 80])
+def test_pieces_are_scaled_as_the_whole(n_pieces):
+    """Also where a piece has no value in a column, from which scikit-learn's `partial_fit` does not recover."""
+    values = gappy()
+    values[:30, 0] = np.nan
+    whole = Scaler.fit(values, "standard")
+    by_pieces = Scaler.fit_pieces(lambda: np.array_split(values, n_pieces))
+    np.testing.assert_allclose(by_pieces.center, np.nanmean(values, axis=0), rtol=1e-13)
+    np.testing.assert_allclose(by_pieces.scale, np.nanstd(values, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(by_pieces.scale, whole.scale, rtol=1e-12)
 
 
 def test_values_without_scale_pass_through():

@@ -100,7 +100,7 @@ def test_scales_by_pieces_are_those_of_the_whole():
     [
         (lambda parts: [], "no pieces"),
         (lambda parts: [parts[0], parts[1].rename(columns={"s1": "x"})], r"piece 1 lacks \['s1'\]"),
-        (lambda parts: [parts[1], parts[0]], "piece 1 begins at 2024-01-01 00:00:00, not behind"),
+        (lambda parts: [parts[1], parts[0]], "piece 1 begins at 2024-01-01 00:00:00, not after"),
         (lambda parts: [parts[0], parts[2]], "2024-01-03 01:00:00 to 2024-01-05 04:00:00"),
         (lambda parts: [parts[0], parts[1].astype(str)], "piece 1 column 's0'"),
         (lambda parts: [parts[0], parts[1].replace(parts[1].iloc[3, 2], np.inf)], "piece 1 column 's2' is inf"),

@@ -1,12 +1,15 @@
 """Time axes whose steps have no plain name, and labels of columns: what comes in goes out, also through a file."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.data.time_axis import frequency_of
+from samovar_forecast.data.time_axis import continue_index, frequency_of
+from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from tests.conftest import TINY, waves
 
 SETTINGS = TINY | {"max_epochs": 1}
@@ -56,7 +59,10 @@ def test_history_that_lost_its_step_is_read_by_that_of_training(index):
 
 @pytest.mark.parametrize(
     "step",
-    [pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar()), pd.offsets.BusinessHour(start="10:00")],
+    [
+        pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar()),
+        pd.offsets.CustomBusinessHour(start="10:00", holidays=["2023-05-03"]),
+    ],
 )
 def test_a_step_with_a_calendar_of_its_own_is_not_saved_without_it(step, tmp_path):
     fitted = SAMoVARForecaster(**SETTINGS).fit(waves(120, index=pd.date_range("2023-05-01", periods=120, freq=step)))
@@ -66,9 +72,43 @@ def test_a_step_with_a_calendar_of_its_own_is_not_saved_without_it(step, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        pd.offsets.BusinessHour(start="10:00"),
+        pd.offsets.BusinessHour(start=["08:00", "13:00"], end=["12:00", "17:00"]),
+        pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu"),
+        pd.offsets.LastWeekOfMonth(weekday=4),
+        pd.offsets.FY5253(weekday=5, startingMonth=12, variation="last"),
+        pd.offsets.MonthEnd(normalize=True),
+        pd.DateOffset(months=1, normalize=True),
+        pd.offsets.Week(),
+    ],
+    ids=repr,
+)
+def test_a_step_that_its_name_does_not_tell_comes_back_from_a_file(step):
+    index = pd.date_range("1990-05-01 10:00", periods=30, freq=step)
+    described = json.loads(json.dumps(describe_index(index, step)))
+    restored, frequency = restore_index(index_numbers(index), described)
+    assert frequency == step
+    assert restored.equals(index)
+    assert continue_index(restored, frequency, 40).equals(continue_index(index, step, 40))
+
+
+def test_office_hours_go_through_a_file(tmp_path):
+    index = pd.date_range("2024-01-01", periods=138, freq=pd.offsets.BusinessHour(start="08:00", end="16:00"))
+    y = waves(138, index=pd.DatetimeIndex(index, freq=None))
+    fitted = SAMoVARForecaster(**SETTINGS, calendar="auto").fit(y[:130])
+    assert fitted.calendar_ == ["hour", "dayofweek", "day", "dayofyear"]
+    fitted.save(tmp_path / "model")
+    assert SAMoVARForecaster.load(tmp_path / "model").predict().index.equals(index[130:])
+
+
 def test_gaps_between_periods_are_named():
     periods = pd.period_range("2024-01-01", periods=10, freq="2h").delete(4)
-    with pytest.raises(ValueError, match="from 2024-01-01 06:00 to 2024-01-01 10:00 the step is not the usual 2"):
+    with pytest.raises(
+        ValueError, match=r"from 2024-01-01 06:00 to 2024-01-01 10:00 it lacks 2024-01-01 08:00 .1 label in all"
+    ):
         frequency_of(periods)
 
 

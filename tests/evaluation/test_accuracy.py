@@ -1,4 +1,4 @@
-"""Accuracy against arithmetic done step by step, and the seasonal naive forecast against itself, shifted."""
+"""Accuracy of a backtest beside the seasonal naive forecast, and that forecast against itself, shifted."""
 
 import json
 
@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from sklearn.exceptions import NotFittedError
 
-from samovar_forecast.evaluation.accuracy import accuracy_table, evaluate, mae, mase, mse
-from samovar_forecast.evaluation.seasonal_naive import NAIVE, cutoff_rows, season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation import accuracy_table, evaluate, mae, mase, mse, season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import NAIVE, cutoff_rows
 from samovar_forecast.forecasters import SAMoVARForecaster
 
 DIMS = ("cutoff", "step", "series")
@@ -78,10 +79,23 @@ def test_series_without_seasonal_error_has_no_mase(frame):
 @pytest.mark.parametrize(
     ("frequency", "expected"),
     [("h", 24), ("15min", 96), ("10min", 144), ("5min", 288), ("30min", 48), ("2h", 12), ("D", 7), ("B", 5), ("W", 52),
-     ("W-TUE", 52), ("MS", 12), ("ME", 12), ("QS", 4), ("QE-NOV", 4), ("YS", 1), ("s", 1), ("7h", 1), ("2D", 1)],
+     ("W-TUE", 52), ("MS", 12), ("ME", 12), ("QS", 4), ("QE-NOV", 4), ("YS", 1), ("s", 1), ("7h", 1), ("2D", 1),
+     ("24h", 7), ("1440min", 7), ("7D", 52), ("14D", 26), ("2W", 26), ("10D", 1), ("90s", 960), ("2MS", 6), ("5MS", 1),
+     ("BMS", 12), ("BQE", 4), ("C", 5), ("SMS", 24), ("WOM-3WED", 12), ("2B", 1), ("bh", 1), ("ms", 1)],
 )  # fmt: skip
 def test_season_of_a_frequency(frequency, expected):
     assert season_length(pd.tseries.frequencies.to_offset(frequency)) == expected
+
+
+@pytest.mark.parametrize(
+    ("frequency", "expected"),
+    [(pd.DateOffset(months=1), 12), (pd.DateOffset(months=1, day=15), 12), (pd.DateOffset(months=3), 4),
+     (pd.DateOffset(years=1), 1), (pd.DateOffset(weeks=1), 52), (pd.DateOffset(days=1), 7), (pd.DateOffset(1), 7),
+     (pd.DateOffset(hours=1), 24), (pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat"), 6),
+     (pd.offsets.LastWeekOfMonth(weekday=2), 12), (pd.offsets.Easter(), 1)],
+)  # fmt: skip
+def test_season_of_an_offset_without_a_short_name(frequency, expected):
+    assert season_length(frequency) == expected
 
 
 @pytest.mark.parametrize("frequency", ["h", "D", "M", "Q"])
@@ -101,11 +115,22 @@ def test_cutoffs_may_be_labels_or_a_backtest_coordinate(frame):
     assert cutoff_rows(pd.RangeIndex(0, 20, 2), np.array([4, 6])).tolist() == [2, 3]
 
 
-def test_wall_clock_that_shows_an_hour_twice_is_refused():
-    autumn = pd.date_range("2024-10-26", periods=48, freq="h", tz="Europe/Berlin")
+AUTUMN = pd.date_range("2024-10-26", periods=48, freq="h", tz="Europe/Berlin")  # rows 26 and 27 are both at 02:00
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[5], range(20, 40), range(26, 48), range(28), range(2, 48, 6), range(3, 48, 6), [25, 26, 27], [26, 27, 28]],
+)
+def test_cutoffs_of_a_wall_clock_that_shows_an_hour_twice_are_found(rows):
+    assert cutoff_rows(AUTUMN, AUTUMN.tz_localize(None)[list(rows)]).tolist() == list(rows)
+
+
+@pytest.mark.parametrize("rows", [[26], [27], [25, 27], [3, 26, 30]])
+def test_wall_clock_that_may_mean_two_rows_is_refused(rows):
     with pytest.raises(ValueError, match="2024-10-27 02:00:00 twice"):
-        cutoff_rows(autumn, autumn.tz_localize(None)[[5]])
-    assert cutoff_rows(autumn, autumn[[5]]).tolist() == [5]
+        cutoff_rows(AUTUMN, AUTUMN.tz_localize(None)[rows])
+    assert cutoff_rows(AUTUMN, AUTUMN[rows]).tolist() == rows
 
 
 @pytest.mark.parametrize(
@@ -174,3 +199,32 @@ def test_evaluation_of_a_series_without_scale_is_valid_json(tiny, y):
 def test_evaluation_needs_training_and_test_rows(tiny, y, start):
     with pytest.raises(ValueError, match="test_start"):
         evaluate(SAMoVARForecaster(**tiny).fit(y), y, start)
+
+
+@pytest.mark.parametrize("kind", ["dates", "zone", "periods", "integers"])
+def test_evaluation_may_begin_at_a_label(tiny, y, kind):
+    index = {
+        "dates": y.index, "zone": y.index.tz_localize("Asia/Tokyo"), "periods": y.index.to_period("h"),
+        "integers": pd.RangeIndex(1000, 1000 + len(y)),
+    }[kind]  # fmt: skip
+    y = y.set_axis(index)
+    forecaster = SAMoVARForecaster(**tiny).fit(y.iloc[:120])
+    expected = evaluate(forecaster, y, 120)
+    if kind == "integers":  # numbers are those of rows
+        with pytest.raises(ValueError, match="test_start must be a row between 1 and 159, got 1120"):
+            evaluate(forecaster, y, y.index[120])
+        return
+    labels = [y.index[120], np.int64(120), str(y.index[120])] + (
+        [np.datetime64(y.index[120])] if kind == "dates" else []
+    )
+    for label in labels:
+        pd.testing.assert_frame_equal(evaluate(forecaster, y, label).table, expected.table)
+    with pytest.raises(TypeError, match="must be a row number, or a label such as"):
+        evaluate(forecaster, y, 120.5)
+    with pytest.raises(TypeError, match="must be a row number, or a label such as"):
+        evaluate(forecaster, y, "Monday")
+
+
+def test_evaluation_of_an_unfitted_forecaster(tiny, y):
+    with pytest.raises(NotFittedError):
+        evaluate(SAMoVARForecaster(**tiny), y, 120)

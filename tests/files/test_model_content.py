@@ -78,7 +78,7 @@ def test_another_process_reads_it(fitted, tmp_path):
 
 def test_wrong_class_is_refused(fitted, tmp_path):
     fitted.save(tmp_path / "model")
-    with pytest.raises(ModelFileError, match="holds 'SAMoVARForecaster', not LinTransForecaster"):
+    with pytest.raises(ModelFileError, match="holds a SAMoVARForecaster, not a LinTransForecaster"):
         LinTransForecaster.load(tmp_path / "model")
 
 

@@ -11,7 +11,7 @@ from samovar_forecast.forecasting.intervals import activity, calibrate
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.split import Block, split_windows
+from samovar_forecast.training.split import split_windows, window_cutoffs
 from tests.conftest import TINY
 
 HORIZON, CONTEXT = TINY["horizon"], TINY["context_length"]
@@ -114,9 +114,14 @@ def test_calibration_measures_every_window_against_its_context(covariates):
     for number in range(2):
         values = torch.tensor(rng.normal(size=(60, 3)).cumsum(0), dtype=torch.float32)
         values[10:25, 1 + number] = torch.nan
-        extra = {"known": torch.randn(60, 2), "static": rng.normal(size=2).astype(np.float32)} if covariates else {}
-        blocks.append(Block(values, 40, **extra))
-    _, windows = split_windows(blocks, CONTEXT, HORIZON, 2)
+        extra = (
+            {"known": torch.randn(60, 2), "static": torch.tensor(rng.normal(size=2), dtype=torch.float32)}
+            if covariates
+            else {}
+        )
+        cutoffs = window_cutoffs(60, 40, CONTEXT, HORIZON)
+        blocks.append(Windows.before(cutoffs, values, CONTEXT, HORIZON, 2, **extra))
+    _, windows = split_windows(Windows.join(blocks), [20, 20])
     torch.manual_seed(0)
     config = SAMoVARConfig(d_model=8, n_heads=2, n_layers=1)
     sizes = {"n_known": 2, "n_static": 2} if covariates else {}

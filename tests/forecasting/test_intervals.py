@@ -219,7 +219,7 @@ def test_warnings_where_intervals_know_too_little(tiny, y):
         forecaster.predict_interval(0.96)
     with pytest.warns(UserWarning, match=r"25 validation windows tell nothing beyond a coverage of 0\.962") as said:
         widest = forecaster.predict_interval(0.97)
-    assert said[0].filename.endswith(("predictor.py", "test_intervals.py"))
+    assert said[0].filename.endswith(("estimator.py", "test_intervals.py"))
     with pytest.warns(UserWarning, match="25 validation windows"):
         np.testing.assert_allclose(forecaster.predict_interval(0.999), widest)
     blind = SAMoVARForecaster(**tiny, validation_fraction=0).fit(y)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.evaluation.accuracy import evaluate, mae, mase, mse
-from samovar_forecast.evaluation.seasonal_naive import seasonal_naive_backtest
+from samovar_forecast.evaluation import evaluate, mae, mase, mse, seasonal_naive_backtest
 from tests.conftest import TINY, waves
 
 

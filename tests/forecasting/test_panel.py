@@ -218,7 +218,7 @@ def test_backtest_of_every_series(trained, panel):
         trained.backtest(panel)
     with pytest.raises(ValueError, match="y of series 'early' is too short: a forecast from row 90"):
         trained.backtest(chosen, start=panel["long"].index[125])
-    with pytest.raises(ValueError, match=r"0 rows in front of it, the network needs 24 \(y of series 'early'\)"):
+    with pytest.raises(ValueError, match=r"0 rows before it, the network needs 24 \(y of series 'early'\)"):
         trained.backtest(chosen, start=panel["long"].index[30])
 
 
@@ -294,7 +294,6 @@ def test_wrong_uses_of_a_trained_panel_are_named(trained, trained_with_x, panel)
         (lambda: trained.predict(static=pd.DataFrame({"size": [1]}, ["long"])), "fitted without static covariates"),
         (lambda: trained.predict(X=X), "fitted without X"),
         (lambda: trained_with_x.predict(X=X["long"]), "X must come in the form of the training data"),
-        (lambda: trained_with_x.predict(X=X | {"new": X["long"]}), r"X holds series that y lacks: \['new'\]"),
         (lambda: trained_with_x.predict(X={"long": X["long"]}), "X of series 'early' lacks 8 of the 32 rows"),
         (lambda: trained_with_x.predict({"new": panel["long"]}), "X of series 'new' lacks 32 of the 32 rows"),
         (lambda: trained_with_x.predict(X=X | {"early": X["early"].assign(push=np.nan)}),
@@ -302,3 +301,14 @@ def test_wrong_uses_of_a_trained_panel_are_named(trained, trained_with_x, panel)
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             use()
+
+
+def test_covariates_of_other_series_are_left_aside(trained_with_x, panel):
+    X = push()
+    other = {"new": X["long"] * np.nan}
+    assert_close(trained_with_x.predict(X=X | other), trained_with_x.predict(X=X), rtol=0)
+    given = {key: X[key].loc[panel[key].index] for key in panel}
+    first, second = (
+        SAMoVARForecaster(**ONE_STEP).fit(panel, known).predict(X=X | other) for known in (given, given | other)
+    )
+    assert_close(first, second, rtol=0)

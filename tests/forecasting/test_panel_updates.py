@@ -61,7 +61,7 @@ def test_a_refused_update_changes_nothing(fitted, retrain):
         ({"early": waves(160, 2, seed=1).iloc[30:33]}, "y of series 'early' begins at .* so far back that 3 rows"),
         ({"new": missing}, "y of series 'new' column 's0' has no value"),
         ({"new": rows[["s0"]]}, r"lacks \['s1'\]"),
-        (rows, "y is a lone series, and the training data were a panel; name it"),
+        (rows, "y is a single series, and the training data were a panel; name it"),
     ):
         with pytest.raises(ValueError, match=message):
             fitted.update({"long": rows} | wrong if isinstance(wrong, dict) else wrong, retrain=retrain)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from samovar_forecast import FixedVARForecaster, SAMoVARForecaster
+from samovar_forecast.training.callbacks import StopWhenAsked
 from samovar_forecast.training.checkpoints import CheckpointError, read_checkpoint
 from samovar_forecast.training.engine import TrainingDivergedError
-from samovar_forecast.training.stopping import StopWhenAsked
 from tests.conftest import TINY, series_of_panel, waves
 
 SETTINGS = TINY | {"max_epochs": 5, "dropout": 0.2}
@@ -95,6 +95,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(changes, die_at, monkeyp
         assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["training.ckpt"]
     resumed = SAMoVARForecaster(**settings).fit(y)
     same(whole, resumed)
+    history = resumed.training_summary_.history
+    assert [losses.epoch for losses in history] == list(range(1, len(history) + 1))
     assert not list((tmp_path / "new" / "folder").iterdir())  # so a second fit trains anew
     same(whole, SAMoVARForecaster(**settings).fit(y))
 
@@ -174,7 +176,7 @@ def test_no_pickled_code_of_a_checkpoint_runs(tmp_path):
 
     file = io.BytesIO()
     torch.save({"state_dict": Payload()}, file)
-    mark = b"samovar_forecast checkpoint 1\n"
+    mark = b"samovar_forecast checkpoint 2\n"
     (tmp_path / "c").write_bytes(mark + hashlib.sha256(file.getvalue()).digest() + file.getvalue())
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "c")

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.data.windows import WindowBatches, Windows
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.averaged_weights import AveragedWeights
-from samovar_forecast.training.best_weights import BestWeights
+from samovar_forecast.training.batches import WindowBatches
+from samovar_forecast.training.callbacks import BestWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
-from samovar_forecast.training.schedules import multiplier
-from samovar_forecast.training.split import Block, split_windows
+from samovar_forecast.training.optimisation import AveragedWeights, multiplier
+from samovar_forecast.training.split import split_windows, window_cutoffs
 from tests.conftest import waves
 
 
@@ -67,7 +67,8 @@ def test_batches_hold_every_window_once_in_a_new_order_each_pass():
 
 def test_no_validation_target_is_trained_on():
     values = torch.arange(100.0).unsqueeze(1)
-    train_windows, validation = split_windows([Block(values, 80)], context_length=10, horizon=5, n_targets=1)
+    every = Windows.before(window_cutoffs(100, 80, 10, 5), values, context_length=10, horizon=5, n_targets=1)
+    train_windows, validation = split_windows(every, [20])
     targets = train_windows.gather(train_windows.starts)[1]
     assert targets.max() == 79
     assert len(train_windows) == 80 - 10 - 5 + 1

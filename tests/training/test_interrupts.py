@@ -11,10 +11,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.training.callbacks import StopWhenAsked
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.interrupts import interrupts_held_back
-from samovar_forecast.training.stopping import StopWhenAsked
 from tests.conftest import TINY, waves
 from tests.training.test_engine import CPU, Linear, fresh_network, series, windows_of
 
@@ -52,6 +52,7 @@ def test_the_best_weights_so_far_are_kept(y, press, tmp_path):
     assert summary.interrupted
     assert not two.training_summary_.interrupted
     assert (summary.epochs, summary.steps) == (2, steps + 1)
+    assert summary.history == two.training_summary_.history
     assert summary.best_epoch == two.training_summary_.best_epoch
     assert summary.validation_loss == two.training_summary_.validation_loss
     # It can do what any other can.
@@ -74,6 +75,7 @@ def test_before_an_epoch_was_validated_the_weights_of_the_moment_are_kept(y, pre
     summary = forecaster.training_summary_
     assert summary.interrupted
     assert (summary.epochs, summary.best_epoch, summary.steps, summary.validation_loss) == (0, 1, 5, None)
+    assert summary.history == ()
     assert summary.training_loss == pytest.approx(reference.training_summary_.training_loss)
     assert np.array_equal(forecaster.predict(), reference.predict())
 

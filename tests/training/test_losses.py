@@ -8,8 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import mean_pinball_loss
 
-from samovar_forecast.data.windows import Part, Windows
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork, TrainingForecast
+from samovar_forecast.training.batches import Part
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import train
 from samovar_forecast.training.losses import (
@@ -19,8 +20,7 @@ from samovar_forecast.training.losses import (
     pinball_loss,
     sum_over_observed,
 )
-from samovar_forecast.training.metrics import MeanOverObserved
-from samovar_forecast.training.module import ForecastingModule
+from samovar_forecast.training.module import ForecastingModule, MeanOverObserved
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -248,7 +248,7 @@ def test_gradients_are_those_of_the_windows_with_targets(quantiles):
     assert not observed.all()
     losses, gradients = [], []
     for starts in (everything, everything[observed], everything[~observed]):
-        losses.append(module.loss_of(Part(starts, 1.0)))
+        losses.append(module.loss_of(Part(starts)))
         gradients.append(torch.autograd.grad(losses[-1], list(network.parameters())))
     torch.testing.assert_close(losses[0], losses[1])
     for whole, part, nothing in zip(*gradients, strict=True):

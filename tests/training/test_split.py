@@ -1,28 +1,42 @@
 """Windows of many series: cut from each alone, without those that say nothing, drawn as often as asked for."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from samovar_forecast.data.windows import WindowBatches, Windows
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
+from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.split import Block, choose_context_length, split_windows, training_rows
+from samovar_forecast.training.split import choose_context_length, split_windows, training_rows, window_cutoffs
 
 CONTEXT, HORIZON = 12, 4
 
 
-def block(number, n_rows, n_training=None, **rest):
+@dataclass
+class Series:
+    values: torch.Tensor
+    n_training: int
+    known: torch.Tensor | None = None
+    static: torch.Tensor | None = None
+
+
+def series(number, n_rows, n_training=None, **rest):
     """A series whose values tell the series and the row: 1000 * number + row, in two columns."""
     values = 1000 * number + torch.arange(float(n_rows))
-    return Block(torch.stack([-values, values], dim=1), n_rows if n_training is None else n_training, **rest)
+    return Series(torch.stack([-values, values], dim=1), n_rows if n_training is None else n_training, **rest)
 
 
-def split(*blocks, n_targets=1, **options):
-    return split_windows(blocks, CONTEXT, HORIZON, n_targets, **options)
+def split(*every, n_targets=1, n_new=None):
+    parts = []
+    for one in every:
+        cutoffs = window_cutoffs(len(one.values), one.n_training, CONTEXT, HORIZON)
+        parts.append(Windows.before(cutoffs, one.values, CONTEXT, HORIZON, n_targets, one.known, one.static))
+    return split_windows(Windows.join(parts), [len(one.values) - one.n_training for one in every], n_new)
 
 
 def rows_of(windows):
@@ -39,7 +53,7 @@ def naive_slices(number, n_rows, first=0, fill=0):
 
 
 def test_windows_are_those_of_each_series_alone():
-    train, validation = split(block(1, 40, 30), block(2, 16), block(3, 27, 20))
+    train, validation = split(series(1, 40, 30), series(2, 16), series(3, 27, 20))
     expected = naive_slices(1, 30) + naive_slices(2, 16) + naive_slices(3, 20)
     np.testing.assert_array_equal(rows_of(train), expected)
     held_out = naive_slices(1, 40, first=30 - CONTEXT) + naive_slices(3, 27, first=20 - CONTEXT)
@@ -50,14 +64,14 @@ def test_windows_are_those_of_each_series_alone():
 def test_no_window_reaches_into_another_series(seed):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 60, size=6)
-    blocks = []
+    every = []
     for number, n_rows in enumerate(lengths, 1):
         held_out = int(rng.integers(HORIZON, n_rows)) if n_rows > HORIZON and rng.random() < 0.5 else 0
-        blocks.append(block(number, int(n_rows), int(n_rows) - held_out))
+        every.append(series(number, int(n_rows), int(n_rows) - held_out))
     try:
-        train, validation = split(*blocks)
+        train, validation = split(*every)
     except ValueError:
-        assert all(b.n_training_rows <= HORIZON for b in blocks)
+        assert all(one.n_training <= HORIZON for one in every)
         return
     for windows, held_out in ((train, False), (validation, True)):
         for row in [] if windows is None else rows_of(windows):
@@ -65,7 +79,7 @@ def test_no_window_reaches_into_another_series(seed):
             assert len(set(shown // 1000)) == 1
             np.testing.assert_array_equal(np.diff(shown), 1)  # consecutive rows, missing ones only in front
             assert not np.isnan(row[CONTEXT:]).any()
-            boundary = blocks[int(shown[0] // 1000) - 1].n_training_rows
+            boundary = every[int(shown[0] // 1000) - 1].n_training
             assert (row[CONTEXT] % 1000 >= boundary) if held_out else (row[-1] % 1000 < boundary)
 
 
@@ -82,7 +96,7 @@ def test_no_window_reaches_into_another_series(seed):
     ],
 )
 def test_short_series_are_filled_up_in_front(n_rows, fill, n_windows):
-    train, _ = split(block(1, 16), block(2, n_rows))
+    train, _ = split(series(1, 16), series(2, n_rows))
     short = [row for row in rows_of(train) if row[-1] >= 2000]
     assert len(short) == n_windows
     if n_windows:
@@ -90,24 +104,24 @@ def test_short_series_are_filled_up_in_front(n_rows, fill, n_windows):
 
 
 def test_covariates_go_with_their_series():
-    blocks = [
-        block(number, n_rows, known=torch.arange(float(n_rows)).unsqueeze(1) + 1000 * number,
-              static=np.array([number, -number], dtype=np.float32))
+    every = [
+        series(number, n_rows, known=torch.arange(float(n_rows)).unsqueeze(1) + 1000 * number,
+              static=torch.tensor([float(number), -number]))
         for number, n_rows in ((1, 20), (2, 9), (3, 30))
     ]  # fmt: skip
-    train, _ = split(*blocks)
+    train, _ = split(*every)
     past, future, covariates = train.gather(train.starts)
     for values, known in ((past[..., -1], covariates.known_past), (future[..., -1], covariates.known_future)):
         torch.testing.assert_close(values.nan_to_num(0), known[..., 0])  # filled up with 0 where the values are missing
     number = future[:, 0, 0] // 1000
     torch.testing.assert_close(covariates.static, torch.stack([number, -number], dim=1))
-    alone, _ = split(blocks[0])
+    alone, _ = split(every[0])
     assert alone.block is None
     assert alone.gather(alone.starts)[2].static.tolist() == [[1, -1]] * 5
 
 
 def test_windows_without_an_observed_context_or_future_are_left_out():
-    one = block(1, 60)
+    one = series(1, 60)
     one.values[20:40, 1] = torch.nan  # 20 rows: contexts and futures
     train, _ = split(one)
     expected = [
@@ -124,14 +138,14 @@ def test_windows_without_an_observed_context_or_future_are_left_out():
 
 
 def test_validation_without_a_target_is_none():
-    one = block(1, 60, 40)
+    one = series(1, 60, 40)
     one.values[40:, 1] = torch.nan
     assert split(one)[1] is None
 
 
 @pytest.mark.parametrize("n_new", [1, 3, 10, 100])
 def test_only_windows_with_new_targets(n_new):
-    train, _ = split(block(1, 30), block(2, 14), block(3, 19), n_new=[n_new, 0, n_new])
+    train, _ = split(series(1, 30), series(2, 14), series(3, 19), n_new=[n_new, 0, n_new])
     rows = rows_of(train)
     expected = [
         row
@@ -150,7 +164,7 @@ def draws(train, weights, passes=400):
 
 
 def test_series_are_drawn_as_often_as_each_other():
-    train, _ = split(block(1, 75), block(2, 16), block(3, 45), block(4, HORIZON))  # 60, 1, 30 and no windows
+    train, _ = split(series(1, 75), series(2, 16), series(3, 45), series(4, HORIZON))  # 60, 1, 30 and no windows
     weights = train.equal_weights()
     by_block = torch.zeros(4).index_add_(0, train.block[train.starts], weights)
     torch.testing.assert_close(by_block, torch.tensor([1.0, 1.0, 1.0, 0.0]))
@@ -163,7 +177,7 @@ def test_series_are_drawn_as_often_as_each_other():
 
 
 def test_windows_are_drawn_once_in_every_pass():
-    train, _ = split(block(1, 75), block(2, 16), block(3, 45))
+    train, _ = split(series(1, 75), series(2, 16), series(3, 45))
     drawn = draws(train, None, passes=3)
     for one in drawn.split(len(train)):
         assert sorted(one.tolist()) == train.starts.tolist()
@@ -171,12 +185,12 @@ def test_windows_are_drawn_once_in_every_pass():
 
 
 def test_one_series_is_drawn_evenly():
-    train, _ = split(block(1, 30))
+    train, _ = split(series(1, 30))
     torch.testing.assert_close(train.equal_weights(), torch.full((15,), 1 / 15))
 
 
 def test_windows_move_to_another_device_whole():
-    train, _ = split(block(1, 20, static=np.ones(1, np.float32)), block(2, 20, static=np.zeros(1, np.float32)))
+    train, _ = split(series(1, 20, static=torch.ones(1)), series(2, 20, static=torch.zeros(1)))
     moved = train.to(torch.device("meta"))
     for tensor in (moved.values, moved.starts, moved.static, moved.block):
         assert tensor.device.type == "meta"
@@ -211,7 +225,7 @@ def test_too_few_rows_say_how_many_are_needed(n_rows, change):
 
 @pytest.mark.parametrize(("sampling", "expected"), [("windows", [90, 10]), ("series", [50, 50])])
 def test_training_draws_as_configured(sampling, expected):
-    train, _ = split(block(1, 105), block(2, 25))  # 90 and 10 windows
+    train, _ = split(series(1, 105), series(2, 25))  # 90 and 10 windows
     config = TrainingConfig(sampling=sampling, horizon=HORIZON)
     network = LinTrans(2, 1, CONTEXT, HORIZON, LinTransConfig(d_model=4, n_heads=1, n_layers=1))
     module = ForecastingModule(network, config, train, None, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Pictures of forecasts beside what happened."""
+"""Pictures of forecasts beside the actual values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.evaluation.seasonal_naive import cutoff_rows
+from samovar_forecast.evaluation.baselines import cutoff_rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,12 +32,12 @@ def plot_forecasts(
     history: int | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw the history, what happened, and the forecasts from some cutoffs: a panel for each series.
+    """History, actual values and the forecasts from some cutoffs: a panel for each series.
 
     Parameters
     ----------
     y : Series or DataFrame
-        The rows that were backtested, with the history in front of them.
+        The rows that were backtested, with the history before them.
     backtest : Dataset
         What `Forecaster.backtest` gives.
     reference : Dataset or None
@@ -47,7 +47,7 @@ def plot_forecasts(
     cutoffs : sequence of int or None
         Which cutoffs, by their position in `backtest`. None: the newest that do not overlap, at most eight.
     history : int or None
-        Rows to show in front of the first forecast. None: half as many as the forecasts span, at least two
+        Rows to show before the first forecast. None: half as many as the forecasts span, at least two
         horizons.
     title : str or None
         Heading. None: the model and its horizon.
@@ -64,7 +64,7 @@ def plot_forecasts(
 
     Examples
     --------
-    >>> from samovar_forecast.evaluation.seasonal_naive import seasonal_naive_backtest
+    >>> from samovar_forecast.evaluation.baselines import seasonal_naive_backtest
     >>> y = pd.DataFrame({"load": np.sin(np.arange(100) / 4)})
     >>> naive = seasonal_naive_backtest(y, horizon=10, season=25, cutoffs=np.arange(50, 80))
     >>> len(plot_forecasts(y, naive).axes)
@@ -134,16 +134,18 @@ def _checked(cutoffs: Sequence[int], n_cutoffs: int) -> NDArray[np.intp]:
 
 
 def _paths(backtest: xr.Dataset, name: Any, positions: NDArray[np.intp], newest: NDArray[np.float64]) -> Any:
-    """Forecasts led by the newest value each has seen: (horizon + 1, forecast)."""
+    """Forecasts, each after the newest value that it has seen: (horizon + 1, forecast)."""
     return np.vstack([newest, backtest["forecast"].sel(series=name).values[positions].T])
 
 
 def _times(index: pd.Index) -> NDArray[Any]:
-    """What matplotlib takes as positions on the time axis."""
+    """Positions on the time axis of matplotlib, which has dates in UTC."""
     if isinstance(index, pd.PeriodIndex):
         index = index.to_timestamp()
-    if isinstance(index, pd.DatetimeIndex):
-        index = index.tz_localize(None)
+    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(
+            None
+        )  # in autumn the clock of the zone goes back, the axis does not
     return index.to_numpy()
 
 
@@ -162,8 +164,9 @@ def _style_time(axes: Axes, index: pd.Index) -> None:
     if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator(minticks=4, maxticks=9)
+        zone = getattr(index, "tz", None)
+        locator = AutoDateLocator(tz=zone, minticks=4, maxticks=9)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
     else:
         axes.set_xlabel(str(index.name or "row"), color=_OBSERVED)

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.evaluation.plots import MOST_FORECASTS, MOST_PANELS, plot_forecasts
-from samovar_forecast.evaluation.seasonal_naive import seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import seasonal_naive_backtest
+from samovar_forecast.evaluation.pictures import MOST_FORECASTS, MOST_PANELS, plot_forecasts
 
 INDEXES = {
     "dates": pd.date_range("2024-01-01", periods=200, freq="h"),
     "zone": pd.date_range("2024-01-01", periods=200, freq="h", tz="Asia/Tokyo"),
+    "autumn": pd.date_range("2024-10-22", periods=200, freq="h", tz="Europe/Berlin"),  # the clock goes back in row 122
     "periods": pd.period_range("2010-01", periods=200, freq="M"),
     "integers": pd.RangeIndex(200, name="round"),
 }
@@ -60,6 +61,18 @@ def test_lines_hold_the_forecasts_and_begin_at_the_last_observed_value():
         np.testing.assert_allclose(line.get_ydata(), expected)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+def test_clock_that_goes_back_moves_no_line_back(stride):
+    y, backtest = backtested(INDEXES["autumn"], stride=stride)
+    figure = plot_forecasts(y, backtest)
+    for line in figure.axes[0].lines[:1] + forecast_lines(figure.axes[0]):
+        assert set(np.diff(line.get_xdata())) == {np.timedelta64(1, "h")}
+    cutoffs = [line.get_xdata()[0] for line in forecast_lines(figure.axes[0])]
+    assert cutoffs[-1] == y.index[range(100, 190, stride)[-1]].tz_convert(None)
+    ticks = pd.to_datetime(figure.axes[0].get_xticks(), unit="D", utc=True).round("min").tz_convert("Europe/Berlin")
+    assert (ticks == ticks.normalize()).all()  # midnights of the zone
+
+
 def test_reference_is_drawn_and_named():
     y, backtest = backtested(INDEXES["dates"])
     figure = plot_forecasts(y, backtest, reference=backtest)
@@ -104,8 +117,8 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     code = """if True:
         import sys
         import numpy as np, pandas as pd
-        from samovar_forecast.evaluation.seasonal_naive import seasonal_naive_backtest
-        from samovar_forecast.evaluation.plots import plot_forecasts
+        from samovar_forecast.evaluation.baselines import seasonal_naive_backtest
+        from samovar_forecast.evaluation.pictures import plot_forecasts
         assert "matplotlib" not in sys.modules
         y = pd.DataFrame({"a": np.arange(50.0)})
         figure = plot_forecasts(y, seasonal_naive_backtest(y, 5, 1, np.arange(20, 40)))

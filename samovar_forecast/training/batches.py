@@ -1,0 +1,135 @@
+"""The windows of a training step, the parts they are run in, and how many windows to run at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from samovar_forecast.data.windows import Windows
+from samovar_forecast.networks.network import ForecastNetwork
+
+MOST_BYTES = 2**27  # larger steps wait for memory: the C library hands such tensors back and asks for them anew
+
+
+class Part(NamedTuple):
+    """Windows of one optimizer step that are run together.
+
+    Attributes
+    ----------
+    starts : Tensor
+        First row of each window.
+    counts : tuple of Tensor
+        Over all windows of the step, what the sums of its losses are divided by: the number of observed targets of
+        the forecast and, where there is one, of the network's own objective. Empty: this part is the whole step.
+    """
+
+    starts: Tensor
+    counts: tuple[Tensor, ...] = ()
+
+
+class WindowBatches:
+    """Window starts in parts, step by step, shuffled anew in every pass where a generator is given.
+
+    A step has `accumulate_batches` batches of `batch_size` windows, and a batch `n_parts` parts. Only the last step of
+    a pass may have fewer windows; none is dropped.
+
+    Parameters
+    ----------
+    starts : Tensor
+        First row of each window.
+    batch_size : int
+        Windows per batch.
+    generator : torch.Generator or None
+        Source of the order. None: as given.
+    weights : Tensor or None
+        How often to draw each window, relative to the others. Then a pass draws as many windows as there are, each
+        anew. None: every window once.
+    accumulate_batches : int, default 1
+        Batches per step.
+    n_parts : int, default 1
+        Parts of a full batch, as even as can be; a smaller batch has as many as its share.
+    count : callable or None
+        From the starts of a step to the `counts` of its parts. It is called for steps of several parts.
+
+    Examples
+    --------
+    >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=4, n_parts=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        starts: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        weights: Tensor | None = None,
+        *,
+        accumulate_batches: int = 1,
+        n_parts: int = 1,
+        count: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
+    ) -> None:
+        self.starts, self.batch_size, self.generator, self.count = starts, int(batch_size), generator, count
+        self.accumulate_batches, self.n_parts = int(accumulate_batches), n_parts
+        # Drawn by their cumulated weights: torch.multinomial takes no more than 2^24 windows.
+        self.bounds = None if weights is None else weights.double().cumsum(0)
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.starts), self.batch_size)
+        return full * self.n_parts + self._parts_of(rest)
+
+    def _parts_of(self, n_windows: int) -> int:
+        return -(-n_windows * self.n_parts // self.batch_size)
+
+    def __iter__(self) -> Iterator[Part]:
+        starts = self.starts
+        if self.bounds is not None:
+            drawn = torch.rand(len(starts), dtype=torch.float64, generator=self.generator) * self.bounds[-1]
+            starts = starts[torch.searchsorted(self.bounds, drawn, right=True)]
+        elif self.generator is not None:
+            starts = starts[torch.randperm(len(starts), generator=self.generator)]
+        for step in starts.split(self.batch_size * self.accumulate_batches):
+            batches = step.split(self.batch_size)
+            parts = [part for batch in batches for part in batch.tensor_split(self._parts_of(len(batch)))]
+            counts = self.count(step) if self.count is not None and len(parts) > 1 else ()
+            for part in parts:
+                yield Part(part, counts)
+
+
+def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> int:
+    """Into how many parts to cut a batch on a CPU, by what the backward pass keeps of one window.
+
+    The gradients of the parts add up to that of the batch, up to rounding; dropout hides other activations than in
+    the whole batch. A network whose windows depend on each other is not cut. The number depends on the network and the
+    size of its input alone, so a training can be repeated.
+    """
+    if network.windows_interact:
+        return 1
+    network = copy.deepcopy(network).eval()  # no random number is drawn
+    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def weigh(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    past, _, covariates = windows.gather(windows.starts[:1])
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        network.training_forecast(past, covariates)
+    most_windows = max(1, MOST_BYTES // max(1, sum(kept.values())))
+    n_parts = -(-batch_size // most_windows)
+    part_size = -(-batch_size // n_parts)  # as even as can be
+    return -(-batch_size // part_size)
+
+
+def forecast_batch_size(network: ForecastNetwork, device: torch.device) -> int:
+    """Windows to forecast at once: enough to keep the device busy, fewer of wide data."""
+    most_windows, most_points = (64, 2**22) if device.type == "cpu" else (512, 2**24)
+    return max(1, min(most_windows, most_points // (network.context_length * network.n_series)))
