@@ -11,7 +11,7 @@ from sktime.split import ExpandingWindowSplitter
 
 from samovar_sktime import SAMoVARForecaster, all_forecasters, from_core
 from tests.adapters.test_sktime_forecasting import SETTINGS
-from tests.conftest import suited
+from tests.conftest import narrow_intervals, suited
 
 SINE = SETTINGS | {"context_length": 48, "horizon": 12, "max_steps": 250, "max_epochs": 40, "learning_rate": 1e-2}
 N_TRAIN = 400
@@ -32,6 +32,7 @@ def squared_error(forecast, actual):
     return float(((forecast - actual.loc[forecast.index]) ** 2).to_numpy().mean())
 
 
+@narrow_intervals
 @pytest.mark.parametrize("sktime_class", [cls for _, cls in all_forecasters()], ids=lambda cls: cls.__name__)
 def test_forecasts_are_finite(sktime_class):
     y = with_gaps(sine(80), 0.3)

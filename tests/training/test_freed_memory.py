@@ -23,7 +23,7 @@ heap = ctypes.CDLL(None).mallinfo2
 heap.restype = Heap
 
 def a_round():
-    """From the system beside the heap, by which the heap grew, and what it gave back."""
+    # from the system beside the heap, by which the heap grew, and what it gave back
     before = heap()
     pieces = [torch.ones(2**22) for _ in range(3)]  # of 16 megabytes
     held = heap()
