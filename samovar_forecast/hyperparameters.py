@@ -153,5 +153,5 @@ def _check_type(name: str, value: Any, kinds: Sequence[Any]) -> None:
             raise ValueError(f"{name} must be in [0, 2**32), got {value}")
     elif int in kinds and abs(value) > LARGEST_COUNT:
         raise ValueError(f"{name} must be at most {LARGEST_COUNT}, got {value}")
-    elif float in kinds and not abs(value) < LARGEST_NUMBER:  # nor is NaN
+    elif float in kinds and not abs(plain_numbers(value)) < LARGEST_NUMBER:  # nor is NaN
         raise ValueError(f"{name} must be a finite number, got {value}")

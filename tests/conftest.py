@@ -3,7 +3,9 @@
 import copy
 import signal
 from dataclasses import fields
+from functools import cache
 
+import lightning_fabric.utilities.registry
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +15,15 @@ from samovar_forecast.forecasters import ALL_FORECASTERS, SAMoVARForecaster
 # A shell that runs the tests in the background makes them ignore Ctrl-C, and so would every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Lightning reads the entry points of every installed package for each training, which is a tenth of a short one.
+lightning_fabric.utilities.registry.entry_points = cache(lightning_fabric.utilities.registry.entry_points)
+
 TINY = {
     "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2,
     "learning_rate": 1e-2, "random_state": 0, "device": "cpu",
 }  # fmt: skip
+# Tests whose subject is not how wide an interval is, on series too short to hold a horizon out.
+narrow_intervals = pytest.mark.filterwarnings("ignore:the intervals come from errors on the training windows")
 
 
 def suited(settings, cls):

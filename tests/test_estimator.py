@@ -96,20 +96,20 @@ def test_backtest_covers_every_full_window(tiny, y):
 
 
 def test_a_backtest_takes_the_memory_of_its_result():
-    def peak_and_size(n_rows):
-        return numbers_printed_by(
-            f"""
+    numbers = numbers_printed_by(
+        """
 import numpy as np, pandas as pd
 from samovar_forecast import SAMoVARForecaster
 forecaster = SAMoVARForecaster(horizon=24, context_length=16, d_model=8, n_heads=1, n_layers=1, max_steps=1,
                                device="cpu").fit(pd.DataFrame(np.random.rand(300, 7)))
-result = forecaster.backtest(pd.DataFrame(np.random.rand({n_rows}, 7)))
-print(peak(), result.nbytes)
+for n_rows in (3_000, 40_000):
+    result = forecaster.backtest(pd.DataFrame(np.random.rand(n_rows, 7)))
+    print(peak(), result.nbytes)
+    del result
 """,
-            MALLOC_MMAP_THRESHOLD_="65536",  # a heap that gives back what is freed
-        )
-
-    (small, small_size), (large, large_size) = peak_and_size(3_000), peak_and_size(40_000)
+        MALLOC_MMAP_THRESHOLD_="65536",  # a heap that gives back what is freed
+    )
+    small, small_size, large, large_size = numbers
     assert large_size - small_size > 90e6
     assert large - small < 1.1 * (large_size - small_size)
 

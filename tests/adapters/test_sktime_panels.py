@@ -12,7 +12,7 @@ from sktime.transformations.hierarchical.aggregate import Aggregator
 
 from samovar_sktime import SAMoVARForecaster, all_forecasters
 from tests.adapters.test_sktime_forecasting import SETTINGS, assert_same_weights
-from tests.conftest import suited, waves
+from tests.conftest import narrow_intervals, suited, waves
 
 SETTINGS = SETTINGS | {"horizon": 3}
 ROWS = {"a": (0, 60), "b": (5, 45), "c": (20, 33)}  # first row and end; the last one has 13 rows
@@ -49,6 +49,7 @@ def with_X(seen, X):  # noqa: N802
     return SAMoVARForecaster(**SETTINGS | {"learning_rate": 0.1}).fit(stacked(seen), stacked(covariates))
 
 
+@narrow_intervals
 @pytest.mark.parametrize("sktime_class", [cls for _, cls in all_forecasters()], ids=lambda cls: cls.__name__)
 def test_one_network_forecasts_every_series_as_the_core_does(sktime_class, seen):
     settings = suited(SETTINGS, sktime_class)
@@ -90,6 +91,7 @@ def test_absolute_labels_in_front_of_a_series_name_it(forecaster, whole):
         forecaster.predict(ForecastingHorizon(whole["a"].index[[8, 30]], is_relative=False))
 
 
+@narrow_intervals
 def test_in_sample_is_one_step_ahead_for_every_series(forecaster, seen):
     forecast = forecaster.predict(fh=-np.arange(13))
     core = forecaster.forecaster_

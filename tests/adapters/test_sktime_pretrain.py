@@ -10,7 +10,7 @@ from sktime.split import ExpandingWindowSplitter
 
 from samovar_sktime import SAMoVARForecaster, all_forecasters
 from tests.adapters.test_sktime_forecasting import SETTINGS, assert_same_weights
-from tests.conftest import suited, waves
+from tests.conftest import narrow_intervals, suited, waves
 
 SHORT = 40
 
@@ -44,6 +44,7 @@ def differs(one, other):
     return any(not weights[name].equal(others[name]) for name in weights)
 
 
+@narrow_intervals
 def test_fit_forecasts_with_the_weights_of_the_panel(sktime_class, panel, new):
     settings = suited(SETTINGS, sktime_class)
     core = sktime_class.core_class(**settings).fit(panel)

@@ -26,6 +26,7 @@ def fitted(tiny, y):
     return SAMoVARForecaster(**tiny).fit(y)
 
 
+@pytest.mark.filterwarnings("ignore:.* forecasts each series from itself")
 def test_a_loaded_model_forecasts_the_same(forecaster_class, tiny, y, tmp_path):
     fitted = forecaster_class(**tiny, targets=["s1", "s0"]).fit(y)
     fitted.save(tmp_path / "model.safetensors")
