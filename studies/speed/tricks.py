@@ -4,9 +4,9 @@ Every variant is a process of its own with one form taken out; all of them do th
 the other, so that a slow minute of the machine meets all. First their forecasts are compared. A ratio above 1 is what
 the step takes longer without the form.
 
-    python studies/speed/tricks.py SAMoVAR 7 [--compile] [--turns 30] [--against SCRIPT] [VARIANT ...]
+    python studies/speed/tricks.py SAMoVAR 7 ["without RMS norm" "only freed memory" ...] [--compile] [--turns 30]
 
-``--against`` adds a variant: this script in another checkout, with nothing taken out.
+``--against SCRIPT`` adds a variant: this script in another checkout, with nothing taken out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -24,244 +25,39 @@ from typing import Any, TextIO
 
 import steps
 import torch
-import torch.nn.functional as F
 from measuring import ratio, rounded
-from torch import Tensor, nn
+from torch import nn
 
 import samovar_forecast
-from samovar_forecast.layers import (
-    arx_tokens,
-    auto_correlation,
-    chord,
-    decomposition,
-    dropout,
-    feed_forward,
-    instance_norm,
-    linear,
-    linear_attention,
-    observed,
-    revin,
-    rms_norm,
-    sparse_factor_attention,
-)
-from samovar_forecast.networks import autoformer, samovar, segment_network
+from samovar_forecast.layers import dropout, rms_norm
+from samovar_forecast.layers.fast.rms_norm import plain_rms_norm
 
 CONTEXT_LENGTH = {"SAMoVAR": 1024, "PSFAttention": 512, "Autoformer": 512}
 D_MODEL = {7: 64, 21: 128}  # of SAMoVAR, the others have their defaults
 HORIZON, BATCH_SIZE = 96, 32
-
-
-def feed_forward_in_pieces() -> None:
-    feed_forward.FeedForward.forward = nn.Sequential.forward
-
-
-def bias_after_the_product() -> None:
-    linear.Linear.forward = nn.Linear.forward
-
-
-def plain_rms_norm(tokens: Tensor, scale: Tensor, eps: float, dim: int = -1) -> Tensor:
-    if dim == -1:
-        return F.rms_norm(tokens, tokens.shape[-1:], eps=eps) * scale
-    return tokens * (tokens.square().mean(dim, keepdim=True) + eps).rsqrt() * scale
+Form = Callable[[], None]
 
 
 def own_rms_norm() -> None:
-    samovar.rms_norm = plain_rms_norm
-    rms_norm.RMSNorm.forward = nn.RMSNorm.forward
-
-
-def column_sums() -> None:
-    rms_norm.column_sums = lambda rows: rows.sum(tuple(range(rows.dim() - 1)))
+    rms_norm.fast_rms_norm = plain_rms_norm
 
 
 def own_dropout() -> None:
     dropout.Dropout.forward = nn.Dropout.forward
 
 
-def plain_masked(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    n_queries, n_tokens = queries.shape[-2], keys.shape[-2]
-    group = n_tokens // n_queries
-    seen = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=keys.device).tril()[group - 1 :: group]
-    return (queries @ keys.mT * seen) @ values
-
-
-def masked_attention() -> None:
-    linear_attention._masked = plain_masked
-
-
-def narrow_heads_transposed() -> None:
-    linear_attention._weigh = lambda weights, tokens, narrow: torch.bmm(weights, tokens)
-
-
-def features_first() -> None:
-    samovar.tokens_side_by_side = linear_attention.tokens_side_by_side = lambda heads: False
-
-
-def contiguous_heads() -> None:
-    samovar.SAMoVAR.split_heads = lambda self, tokens: tokens.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
-
-
-def norms_layer_by_layer() -> None:
-    def joint(self: Any, tokens: Tensor, main_last: bool) -> list[Tensor]:
-        made = samovar.rms_norm(self.projection(tokens).unflatten(-1, (-1, *self.heads)), self.scale, 1e-8)
-        pieces = made.transpose(-4, -2).unbind(-3)
-        return samovar._shortened(pieces, -2) if main_last else list(pieces)
-
-    samovar.DynamicWeights._tokens_first = joint
-
-
-def main_queries_alone() -> None:
-    def backbone(self: Any, tokens: Tensor, series: slice = slice(None)) -> Tensor:
-        tokens = self.transform_tokens(tokens)
-        queries, values = self.weights(tokens, series)
-        attended = self.output_map(sum(self.layer_outputs(queries, self.split_heads(tokens), values)))
-        return segment_network.main_tokens(tokens + attended.transpose(-2, -3).flatten(-2))
-
-    samovar.SAMoVAR.backbone = backbone
-
-
-def observed_by_comparison() -> None:
-    for module in (observed, instance_norm, segment_network, revin):
-        module.is_observed = lambda values: ~values.isnan()
-
-
-def mixture_from_the_left() -> None:
-    arx_tokens.ARXTokens._mix = lambda self, segments: self.mixture(segments.movedim(1, -1)).movedim(-1, 1)
-
-
 def freed_memory() -> None:
     steps.keep_freed_memory = lambda: None
 
 
-def perceptrons_in_chunks() -> None:
-    def forward(self: Any, tokens: Tensor) -> tuple[Tensor, ...]:
-        hidden = F.gelu(F.linear(tokens, self.hidden_weight, self.hidden_bias)).unflatten(-1, (len(self.link_bias), -1))
-        return (torch.einsum("...fd,fld->...fl", hidden, self.link_weight) + self.link_bias).unbind(-2)
-
-    sparse_factor_attention.FactorWeights.forward = forward
+FORMS: dict[str, Form] = {"RMS norm": own_rms_norm, "dropout": own_dropout, "freed memory": freed_memory}
 
 
-def perceptrons_chunked_alone() -> None:
-    def forward(self: Any, tokens: Tensor) -> tuple[Tensor, ...]:
-        inputs = (self.hidden_weight, self.hidden_bias, self.link_weight, self.link_bias)
-        links = sparse_factor_attention._perceptrons(tokens.flatten(0, -2), *inputs).unbind()
-        return tuple(link.unflatten(-1, tokens.shape[:-1]).movedim(0, -1) for link in links)
-
-    sparse_factor_attention.FactorWeights.forward = forward
-
-
-def plain_chord_product(weights: Tensor, values: Tensor, direction: str, added: Tensor | None = None) -> Tensor:
-    product = torch.zeros_like(values) if added is None else added
-    for link, offset in zip(weights.unbind(-1), chord.chord_offsets(weights.shape[-1]), strict=True):
-        if direction == "past":
-            moved = F.pad(values, (0, 0, offset, -offset)) if offset < values.shape[1] else torch.zeros_like(values)
-        else:
-            moved = values.roll(-offset, 1)
-        product = product + link.unsqueeze(-1) * moved
-    return product
-
-
-def chord_product() -> None:
-    sparse_factor_attention.chord_product = plain_chord_product
-
-
-def recorded_chord_product() -> None:
-    class Recorded:
-        @staticmethod
-        def apply(*inputs: Any) -> Tensor:
-            return chord._multiply(*inputs)
-
-    chord._ChordProduct = Recorded
-
-
-def gradient_of_rolls() -> None:
-    def sum_of_rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
-        batch, length, _ = values.shape
-        rows = torch.arange(length, device=values.device).unsqueeze(1) + delays.unsqueeze(1)
-        first = length * torch.arange(batch, device=values.device).reshape(-1, 1, 1)
-        summed = F.embedding_bag(
-            (rows % length + first).flatten(0, 1),
-            values.flatten(0, 1),
-            per_sample_weights=weights.unsqueeze(1).expand_as(rows).flatten(0, 1),
-            mode="sum",
-        )
-        return summed.unflatten(0, (batch, length))
-
-    auto_correlation.sum_of_rolls = sum_of_rolls
-
-
-def rolls_by_embedding_bag() -> None:
-    def sum_of_rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
-        length = values.shape[1]
-        total = torch.zeros_like(values)
-        for delay, weight in zip(delays.unbind(1), weights.unbind(1), strict=True):
-            rows = (torch.arange(length, device=values.device) + delay.unsqueeze(1)) % length  # (batch, length)
-            rolled = values.gather(1, rows.unsqueeze(-1).expand_as(values))
-            total = total + weight[:, None, None] * rolled
-        return total
-
-    auto_correlation.sum_of_rolls = sum_of_rolls
-
-
-def gradient_of_correlation() -> None:
-    def auto(queries: Tensor, keys: Tensor, values: Tensor, n_delays: int, shared_delays: bool = False) -> Tensor:
-        batch, length, n_channels = queries.shape
-        keys, values = (auto_correlation.fit_length(x, length) for x in (keys, values))
-        correlation = auto_correlation.circular_correlation(queries, keys)
-        chosen = correlation.detach().mean(0, keepdim=True) if shared_delays else correlation.detach()
-        delays = auto_correlation.strongest_delays(chosen, n_delays).expand(batch, -1)
-        weights = (correlation.gather(1, delays) / n_channels).softmax(-1)
-        return auto_correlation.sum_of_rolls(values, delays, weights)
-
-    auto_correlation.auto_correlation = auto
-
-
-def moving_average_as_a_matrix() -> None:
-    decomposition.SeriesDecomposition.forward = lambda self, series: (
-        series - (trend := self._pooled(series)),
-        trend,
-    )
-
-
-def convolution_as_a_product() -> None:
-    def forward(self: Any, rows: Tensor) -> Tensor:
-        padded = F.pad(rows.transpose(1, 2), (1, 1), mode="circular")
-        return F.conv1d(padded, self.weight).transpose(1, 2)
-
-    autoformer.CircularConvolution.forward = forward
-
-
-Form = Callable[[], None]
-ATTENTION = (masked_attention, features_first, contiguous_heads)
-FEED_FORWARD = (feed_forward_in_pieces, bias_after_the_product)
-SAMOVAR = (
-    *FEED_FORWARD, own_rms_norm, column_sums, own_dropout, masked_attention, narrow_heads_transposed, features_first,
-    contiguous_heads, norms_layer_by_layer, main_queries_alone, observed_by_comparison, mixture_from_the_left,
-    freed_memory,
-)  # fmt: skip
-PSF = (perceptrons_in_chunks, perceptrons_chunked_alone, chord_product, recorded_chord_product, freed_memory)
-AUTOFORMER = (
-    gradient_of_rolls, rolls_by_embedding_bag, gradient_of_correlation, moving_average_as_a_matrix,
-    convolution_as_a_product, observed_by_comparison, freed_memory,
-)  # fmt: skip
-
-
-def together(forms: Sequence[Form], *kept: Form) -> tuple[Form, ...]:
-    return tuple(form for form in forms if form not in kept)
-
-
-VARIANTS: dict[str, dict[str, tuple[Form, ...]]] = {
-    "SAMoVAR": {form.__name__: (form,) for form in SAMOVAR}
-    | {
-        "attention, all of it": ATTENTION,
-        "feed-forward, both": FEED_FORWARD,
-        "everything": SAMOVAR,
-        "everything but freed memory": together(SAMOVAR, freed_memory),
-        "everything but freed memory and main queries": together(SAMOVAR, freed_memory, main_queries_alone),
-    },
-    "PSFAttention": {form.__name__: (form,) for form in PSF} | {"everything": (perceptrons_in_chunks, chord_product)},
-    "Autoformer": {form.__name__: (form,) for form in AUTOFORMER},
-}
+def taken_out(variant: str) -> tuple[Form, ...]:
+    """The forms that a variant goes without: "without A" goes without A, "only A, B" without all but A and B."""
+    kind, _, names = variant.partition(" ")
+    chosen = names.split(", ")
+    return tuple(form for name, form in FORMS.items() if (name in chosen) == (kind == "without"))
 
 
 def work(network_name: str, n_series: int, compiled: bool, forms: Sequence[Form]) -> None:
@@ -337,7 +133,7 @@ def fast_calls(times: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("network", choices=VARIANTS)
+    parser.add_argument("network", choices=CONTEXT_LENGTH)
     parser.add_argument("n_series", type=int)
     parser.add_argument("variants", nargs="*")
     parser.add_argument("--compile", action="store_true")
@@ -345,16 +141,15 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     parser.add_argument("--worker", action="store_true")
     arguments = parser.parse_args()
-    variants = VARIANTS[arguments.network]
     if arguments.worker:
         work(arguments.network, arguments.n_series, arguments.compile, ())
         return
     case = [arguments.network, str(arguments.n_series), *(["--compile"] if arguments.compile else [])]
-    names = arguments.variants or ([] if arguments.against else variants)
+    names = arguments.variants or ([] if arguments.against else [f"without {name}" for name in FORMS])
     workers = {}
     for name in ("all on", *names):
-        taken_out = variants.get(name, ())
-        workers[name] = Worker.fork(arguments.network, arguments.n_series, arguments.compile, taken_out)
+        forms = () if name == "all on" else taken_out(name)
+        workers[name] = Worker.fork(arguments.network, arguments.n_series, arguments.compile, forms)
         print(f"{name} is ready", file=sys.stderr, flush=True)
     if arguments.against is not None:
         workers["against"] = Worker.of_script(arguments.against, *case)
@@ -363,7 +158,7 @@ def main() -> None:
         torch.testing.assert_close(worker.forecast, expected, rtol=1e-3, atol=1e-4)
     times: dict[str, list[list[float]]] = {name: [] for name in workers}
     for _ in range(arguments.turns):
-        for name, worker in workers.items():
+        for name, worker in random.sample(list(workers.items()), len(workers)):  # none always comes after the same
             times[name].append(worker.step())
     for worker in workers.values():
         worker.ask.close()
