@@ -1,4 +1,4 @@
-"""Segments of a multivariate window as interleaved context and main tokens (ARX tokenisation)."""
+"""Windows as tokens: segments and overlapping patches of a series, and interleaved context and main tokens."""
 
 from __future__ import annotations
 
@@ -25,6 +25,48 @@ def split_segments(series: Tensor, segment_length: int) -> Tensor:
     """
     missing = -series.shape[-1] % segment_length
     return F.pad(series, (missing, 0)).unflatten(-1, (-1, segment_length))
+
+
+def count_patches(length: int, patch_length: int, stride: int) -> int:
+    """Number of patches that `split_patches` cuts.
+
+    Examples
+    --------
+    >>> count_patches(512, patch_length=16, stride=8), count_patches(512, patch_length=1, stride=1)
+    (64, 512)
+    """
+    return (length + _missing(length, patch_length, stride) - patch_length) // stride + 1
+
+
+def split_patches(series: Tensor, patch_length: int, stride: int) -> Tensor:
+    """Cut series into patches; the last value is repeated at the end so that no value is left out.
+
+    Overlapping patches are padded by `stride` values, as published, so that the newest values lie in the middle of
+    a patch too. Patches that do not overlap are padded to a whole number of them.
+
+    Shape
+    -----
+    series : (..., length)
+    output : (..., n_patches, patch_length)
+
+    References
+    ----------
+    Nie et al., "A Time Series is Worth 64 Words", ICLR 2023 (PatchTST), arXiv 2211.14730.
+
+    Examples
+    --------
+    >>> split_patches(torch.tensor([1.0, 2, 3, 4, 5]), patch_length=4, stride=2)
+    tensor([[1., 2., 3., 4.],
+            [3., 4., 5., 5.]])
+    """
+    missing = _missing(series.shape[-1], patch_length, stride)
+    rows = series.reshape(-1, 1, series.shape[-1])
+    padded = F.pad(rows, (0, missing), mode="replicate").reshape(*series.shape[:-1], -1)
+    return padded.unfold(-1, patch_length, stride)
+
+
+def _missing(length: int, patch_length: int, stride: int) -> int:
+    return stride if stride < patch_length else -length % stride
 
 
 class ARXTokens(nn.Module):
@@ -72,11 +114,9 @@ class ARXTokens(nn.Module):
 
     def forward(self, segments: Tensor) -> Tensor:
         main = self.main_norm(self.main(segments[:, -self.n_targets :]))  # (batch, n_targets, n_segments, d_model)
-        context = torch.zeros_like(main) if self.univariate else self.context_norm(self.context(self._mix(segments)))
+        if self.univariate:
+            context = torch.zeros_like(main)
+        else:
+            mixture = self.mixture(segments.movedim(1, -1)).movedim(-1, 1)
+            context = self.context_norm(self.context(mixture))
         return torch.stack([context, main], dim=3).flatten(2, 3)
-
-    def _mix(self, segments: Tensor) -> Tensor:
-        """The mixture of the series at each time: from the left, so that they need not come last in memory."""
-        weight = self.mixture.weight.expand(segments.shape[0], -1, -1)
-        mixed = torch.bmm(weight, segments.flatten(2)) + self.mixture.bias.unsqueeze(-1)
-        return mixed.unflatten(2, segments.shape[2:])

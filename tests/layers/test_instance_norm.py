@@ -1,9 +1,6 @@
 import torch
 
-from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
-from samovar_forecast.layers.instance_norm import normalise_instance
-from samovar_forecast.layers.invertible_map import InvertibleMap
-from samovar_forecast.layers.revin import RevIN
+from samovar_forecast.layers.instance_norm import RevIN, normalise_instance
 
 
 def test_instance_norm_uses_the_recent_level_and_the_deviation_of_all_points():
@@ -29,38 +26,6 @@ def test_a_constant_series_stays_finite():
     z, denormalise = normalise_instance(past, level_length=7, n_targets=1, n_locations=1)
     assert torch.isfinite(z).all()
     torch.testing.assert_close(denormalise(torch.zeros(1, 4, 1, 1)), torch.full((1, 4, 1, 1), 3.0))
-
-
-def test_segments_are_padded_on_the_left():
-    series = torch.arange(1.0, 8.0).reshape(1, 1, 7)
-    assert split_segments(series, 3)[0, 0].tolist() == [[0, 0, 1], [2, 3, 4], [5, 6, 7]]
-
-
-def test_tokens_interleave_context_and_main():
-    tokens = ARXTokens(n_series=3, n_targets=2, segment_length=4, d_model=8, univariate=False)
-    segments = torch.randn(5, 3, 6, 4)
-    embedded = tokens(segments)
-    torch.testing.assert_close(embedded[:, :, 1::2], tokens.main_norm(tokens.main(segments[:, 1:])))
-    mixed = torch.einsum("tc,bcns->btns", tokens.mixture.weight, segments) + tokens.mixture.bias[:, None, None]
-    torch.testing.assert_close(embedded[:, :, ::2], tokens.context_norm(tokens.context(mixed)))
-
-
-def test_univariate_context_tokens_are_zero():
-    tokens = ARXTokens(n_series=3, n_targets=3, segment_length=4, d_model=8, univariate=True)
-    assert (tokens(torch.randn(2, 3, 5, 4))[:, :, ::2] == 0).all()
-
-
-def test_output_map_is_invertible_for_any_parameter():
-    layer = InvertibleMap(n_heads=3, d_head=5).double()
-    for scale in (0.0, 0.3, 1.0):
-        torch.manual_seed(0)
-        torch.nn.init.normal_(layer.packed, std=scale)
-        matrix = layer.matrix()
-        determinant = torch.nn.functional.softplus(layer.packed.diagonal(dim1=-2, dim2=-1)).prod(-1)
-        torch.testing.assert_close(torch.linalg.det(matrix), determinant, rtol=1e-8, atol=0)
-        assert (determinant > 0).all()
-        tokens = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-        torch.testing.assert_close(layer(tokens), torch.einsum("bhnd,hde->bhne", tokens, matrix))
 
 
 def test_revin_goes_there_and_back():

@@ -1,3 +1,5 @@
+"""Dropout against what dropout is: a share of zeros, the same expectation, the gradient of what was kept."""
+
 import pytest
 import torch
 from torch import nn
