@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ from torch.overrides import TorchFunctionMode
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
-from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.forecasting.fit import network_for
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.config import check_training_config
+from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
@@ -94,8 +93,13 @@ def tensors_of(fitted: Fitted) -> dict[str, Tensor]:
     return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
 
 
-def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Tensor]) -> Forecaster:
-    """The forecaster of a header and its tensors; its network lies on the CPU.
+def rebuild(
+    config_class: type[TrainingConfig],
+    network_class: type[ForecastNetwork],
+    header: dict[str, Any],
+    tensors: dict[str, Tensor],
+) -> Fitted:
+    """What is fitted, from a header and tensors; the network lies on the CPU.
 
     Raises
     ------
@@ -103,11 +107,11 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
         If something is missing or does not fit together.
     """
     given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
-    forecaster = cls(**given)
-    check_training_config(forecaster)
-    context_length, horizon = header["context_length"], forecaster.horizon
-    if forecaster.context_length not in (None, context_length):
-        raise ValueError(f"it has the context lengths {forecaster.context_length} and {context_length}")
+    config = config_class(**given)
+    check_training_config(config)
+    context_length, horizon = header["context_length"], config.horizon
+    if config.context_length not in (None, context_length):
+        raise ValueError(f"it has the context lengths {config.context_length} and {context_length}")
     if not (1 <= context_length <= _LONGEST_WINDOW and horizon <= _LONGEST_WINDOW):
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
@@ -130,8 +134,8 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
     data = FittedData(
         horizon=horizon,
         context_length=context_length,
-        scaling=forecaster.scaler,
-        log1p=forecaster.log1p,
+        scaling=config.scaler,
+        log1p=config.log1p,
         columns=columns,
         targets=labels["targets"],
         frequency=frequency,
@@ -147,11 +151,11 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
     if header["calibration"] is not None:
         calibration = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
-    quantiles = None if forecaster.quantiles is None else tuple(forecaster.quantiles)
+    quantiles = None if config.quantiles is None else tuple(config.quantiles)
     summary = TrainingSummary(**header["training"])
-    network = _network(forecaster, data, weights)
-    forecaster.fitted_ = Fitted(network, data, quantiles, calibration, summary, forecaster.get_params(deep=False))
-    return forecaster
+    network = _network(network_class, config, data, weights)
+    hyperparameters = {field.name: getattr(config, field.name) for field in fields(config)}
+    return Fitted(network, data, quantiles, calibration, summary, hyperparameters)
 
 
 def _check_shapes(
@@ -182,12 +186,13 @@ def _check_shapes(
         raise ValueError(f"{wrong} are not of the size that its columns and series ask for")
 
 
-def _network(forecaster: Forecaster, data: FittedData, weights: dict[str, Tensor]) -> ForecastNetwork:
+def _network(
+    network_class: type[ForecastNetwork], config: TrainingConfig, data: FittedData, weights: dict[str, Tensor]
+) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
-    network_class = forecaster.network_class
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = network_for(network_class, forecaster, data).state_dict()
+        sketch = network_for(network_class, config, data).state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -195,7 +200,7 @@ def _network(forecaster: Forecaster, data: FittedData, weights: dict[str, Tensor
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with torch.random.fork_rng(devices=[]):
-        network = network_for(network_class, forecaster, data)
+        network = network_for(network_class, config, data)
     network.load_state_dict(weights)
     return network.eval()
 

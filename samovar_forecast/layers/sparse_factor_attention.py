@@ -152,8 +152,9 @@ class FactorWeights(nn.Module):
             links = _perceptrons(rows, *weights)
         else:
             # The hidden layers are many times as wide as the tokens: of a few rows at a time, and not kept.
-            kept = {"use_reentrant": False, "preserve_rng_state": False}
-            run = partial(checkpoint, _perceptrons, **kept) if torch.is_grad_enabled() else _perceptrons
+            run = _perceptrons
+            if torch.is_grad_enabled():
+                run = partial(checkpoint, _perceptrons, use_reentrant=False, preserve_rng_state=False)
             links = torch.cat([run(some_rows, *weights) for some_rows in rows.split(_ROWS_AT_ONCE)], dim=-1)
         return tuple(link.unflatten(-1, tokens.shape[:-1]).movedim(0, -1) for link in links)
 

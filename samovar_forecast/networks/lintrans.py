@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
@@ -64,9 +66,9 @@ class LinTrans(SegmentNetwork):
         return tokens + (self.token_position + self.series_position)
 
     def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
-        for block in self.blocks[:-1]:
+        *others, last = cast("list[Block]", list(self.blocks))
+        for block in others:
             tokens = block.transform(block.attend(tokens))
-        last = self.blocks[-1]
         return last.transform(main_tokens(last.attend(tokens)))
 
 

@@ -84,8 +84,9 @@ class SAMoVAR(SegmentNetwork):
     def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
         tokens = self.transform_tokens(tokens)
         queries, values = self.weights(tokens, series)
-        layers = self.layer_outputs(queries, self.split_heads(tokens), values)  # (..., n_heads, n_tokens, d_head) each
-        attended = self.output_map(main_tokens(sum(layers))).transpose(-2, -3).flatten(-2)
+        first, *others = self.layer_outputs(queries, self.split_heads(tokens), values)
+        attended = self.output_map(main_tokens(sum(others, start=first)))  # (..., n_heads, n_segments, d_head)
+        attended = attended.transpose(-2, -3).flatten(-2)
         return main_tokens(tokens) + attended
 
     def transform_tokens(self, tokens: Tensor) -> Tensor:
