@@ -485,8 +485,8 @@ def learn(
     columns, targets = data.columns, data.targets
     known_scaler = static_scaler = None
     if data.known_columns:
-        training = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
-        known_scaler = Scaler.fit(np.concatenate(training), "standard")
+        known_rows = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
+        known_scaler = Scaler.fit(np.concatenate(known_rows), "standard")
     statics: dict[Hashable, NDArray[np.float32]] = {}
     if data.static is not None:
         static_scaler = Scaler.fit(data.static.to_numpy(), "standard")
@@ -502,10 +502,12 @@ def learn(
     for (key, rows), n_rows in zip(data.series.items(), n_training, strict=True):
         name = data.names[key]
         _check_targets(rows, n_rows, columns, targets, log1p, name)
-        fitted_scaler = fit_scaler(partial(_frames, rows, 0, n_rows, columns), columns, len(targets), scaling, log1p, name)
+        fitted_scaler = fit_scaler(
+            partial(_frames, rows, 0, n_rows, columns), columns, len(targets), scaling, log1p, name
+        )
         held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
-        scaler = fitted_scaler.bounded_by(frame.to_numpy() for frame in held_out)
-        scalers[name] = fitted_scaler, scaler
+        scaler = unbounded.bounded_by(frame.to_numpy() for frame in held_out)
+        scalers[name] = unbounded, scaler
         scale = partial(scale_frame, scaler=scaler, name=name)
         values = torch.from_numpy(rows.scaled(columns, scale))
         known, static = data.known.get(key), statics.get(key)
