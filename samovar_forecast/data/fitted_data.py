@@ -502,9 +502,8 @@ def learn(
     for (key, rows), n_rows in zip(data.series.items(), n_training, strict=True):
         name = data.names[key]
         _check_targets(rows, n_rows, columns, targets, log1p, name)
-        fitted_scaler = fit_scaler(
-            partial(_frames, rows, 0, n_rows, columns), columns, len(targets), scaling, log1p, name
-        )
+        training = partial(_frames, rows, 0, n_rows, columns)
+        unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
         held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
         scaler = unbounded.bounded_by(frame.to_numpy() for frame in held_out)
         scalers[name] = unbounded, scaler
