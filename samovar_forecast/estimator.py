@@ -612,7 +612,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
             raise ValueError(f"explain takes one series, and there are {len(panel.frames)}; give one of them as y")
         given, statics = data.read_known(X, panel), data.read_statics(panel, static)
         windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
-        return explain(self.fitted_, windows, scalers[0], influence=influence)
+        (scaler,) = scalers.values()
+        return explain(self.fitted_, windows, scaler, influence=influence)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.

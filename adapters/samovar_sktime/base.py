@@ -185,7 +185,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
             )
         if len(seen):
             series = data.series[key]
-            moved = {key: data.newest(seen, known, series.scaler, series.static)}
+            moved = {key: data.newest(seen, known, series.scaler, series.static, series.number)}
             self.forecaster_.fitted_ = replace(fitted, data=data.with_series(moved))
 
     def _known_rows(

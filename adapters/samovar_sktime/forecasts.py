@@ -94,7 +94,7 @@ def _one_step_ahead(
     series = data.series[key]
     cutoffs = steps - 1 + len(frame)
     windows = data.windows(frame, cutoffs, 1, series.scaler, key=key, X=known, static=series.static)
-    points, by_level = forecast_in_units(fitted, windows, [series.scaler], 1, levels or ())
+    points, by_level = forecast_in_units(fitted, windows, {key: series.scaler}, 1, levels or ())
     return points[:, 0, :, None] if levels is None else by_level[:, 0]
 
 
@@ -149,7 +149,7 @@ def forecast_windows(
             static=series.static,
             n_future=int(ends.max() - ends.min()) + n_steps,
         )
-        points, _ = forecast_in_units(fitted, windows, [series.scaler], n_steps)
+        points, _ = forecast_in_units(fitted, windows, {key: series.scaler}, n_steps)
         values = points[:, steps - 1]
         by_series.append(
             [

@@ -55,7 +55,8 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     series: dict[Hashable, FittedSeries] = {}
     for key, frame in panel.frames.items():
         known = data.known_rows(given.get(key), frame.index, key)
-        series[key] = data.newest(frame, known, trained.data.scaler_of(key, frame), statics.get(key))
+        scaler, number = trained.data.scaler_of(key, frame), trained.data.number_of(key)
+        series[key] = data.newest(frame, known, scaler, statics.get(key), number)
     core = type(source)(**hyperparameters)
     core.fitted_ = replace(
         trained,

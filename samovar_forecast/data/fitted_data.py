@@ -42,12 +42,15 @@ class FittedSeries:
         Scaling of the columns.
     static : ndarray or None
         Covariates constant in time, scaled: (n_static,).
+    number : int
+        Position among the series of training, -1 for a series that training did not see.
     """
 
     history: pd.DataFrame
     known: pd.DataFrame | None
     scaler: Scaler
     static: NDArray[np.float32] | None = None
+    number: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,10 @@ class FittedData:
     def is_panel(self) -> bool:
         """Whether `fit` saw a panel: then every series has its scaling, and short histories are filled up."""
         return self.layout.kind != "single"
+
+    def number_of(self, key: Hashable) -> int:
+        """Position of a series among those of training, -1 for a series that training did not see."""
+        return self.series[key].number if key in self.series else -1
 
     def with_series(self, series: Mapping[Hashable, FittedSeries]) -> FittedData:
         """The same with these series in place of those of the same names, or beside the others."""
@@ -319,11 +326,12 @@ class FittedData:
         known: pd.DataFrame | None,
         scaler: Scaler,
         static: NDArray[np.float32] | None = None,
+        number: int = -1,
     ) -> FittedSeries:
         """What is kept of a series with these rows: a whole window, so that an update can replace the newest row."""
         n_rows = self.context_length + self.horizon
         kept = None if known is None or not self.known else known.iloc[-n_rows:].copy()
-        return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static)
+        return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static, number)
 
 
 class TrainingSeries(Protocol):
@@ -499,7 +507,7 @@ def learn(
     series: dict[Hashable, FittedSeries] = {}
     parts: list[Windows] = []
     scalers: dict[str, tuple[Scaler, Scaler]] = {}
-    for (key, rows), n_rows in zip(data.series.items(), n_training, strict=True):
+    for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
         name = data.names[key]
         _check_targets(rows, n_rows, columns, targets, log1p, name)
         training = partial(_frames, rows, 0, n_rows, columns)
@@ -515,7 +523,7 @@ def learn(
         parts.append(fitted._windows_before(at, values, scaled_known, static))
         n_kept = context_length + horizon
         history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
-        series[key] = fitted.newest(history, known, scaler, static)
+        series[key] = fitted.newest(history, known, scaler, static, number)
     warn_of_raised_scales(scalers, columns)
     return replace(fitted, series=series), Windows.join(parts)
 

@@ -54,6 +54,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
         "series": [
             {
                 "name": _encode(key),
+                "number": series.number,
                 "n_rows": len(series.history),
                 "index": describe_index(series.history.index, data.frequency)
                 | {"name": _encode(series.history.index.name)},
@@ -89,7 +90,7 @@ def tensors_of(fitted: Fitted) -> dict[str, Tensor]:
         arrays["static_center"], arrays["static_scale"] = data.static_scaler.center, data.static_scaler.scale
         arrays["static"] = np.stack([series.static for series in every if series.static is not None])
     if fitted.calibration is not None:
-        arrays["scores"], arrays["floor"] = fitted.calibration.scores, fitted.calibration.floor
+        arrays |= {f"calibration_{name}": array for name, array in fitted.calibration.arrays().items()}
     return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
 
 
@@ -116,7 +117,7 @@ def rebuild(
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
     labels = {name: [_decode(label) for label in header[name]] for name in ("columns", "targets", "known", "static")}
-    _check_shapes(labels, horizon, header, arrays)
+    _check_shapes(labels, header, arrays)
     columns, known, static = labels["columns"], labels["known"], labels["static"]
     series: dict[Any, FittedSeries] = {}
     first = 0
@@ -130,6 +131,7 @@ def rebuild(
             pd.DataFrame(arrays["known_history"][rows], index=index, columns=known) if known else None,
             Scaler(arrays["center"][number], arrays["scale"][number], arrays["logarithmic"]),
             arrays["static"][number] if static else None,
+            described.get("number", number),
         )
     data = FittedData(
         horizon=horizon,
@@ -149,7 +151,13 @@ def rebuild(
     )
     calibration = None
     if header["calibration"] is not None:
-        calibration = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
+        found = {name.removeprefix("calibration_"): array for name, array in arrays.items()}
+        n_trained = max(1, len(found["curve"]) - 1) if "curve" in found else len(series)
+        numbers = [one.number for one in series.values()]
+        if not all(isinstance(number, int) and -1 <= number < max(n_trained, len(series)) for number in numbers):
+            raise ValueError(f"its series have the numbers {numbers[:5]}, and {n_trained} were trained on")
+        sizes = (horizon, len(labels["targets"]), n_trained)
+        calibration = Calibration.from_arrays(found, *sizes, **header["calibration"])
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
     quantiles = None if config.quantiles is None else tuple(config.quantiles)
     summary = TrainingSummary(**header["training"])
@@ -158,14 +166,12 @@ def rebuild(
     return Fitted(network, data, quantiles, calibration, summary, hyperparameters)
 
 
-def _check_shapes(
-    labels: dict[str, list[Any]], horizon: int, header: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> None:
+def _check_shapes(labels: dict[str, list[Any]], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     n_rows = [described["n_rows"] for described in header["series"]]
     if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
         raise ValueError("its series do not have the rows that it holds")
     n_series, rows = len(n_rows), sum(n_rows)
-    columns, targets, known, static = (len(labels[name]) for name in ("columns", "targets", "known", "static"))
+    columns, known, static = (len(labels[name]) for name in ("columns", "known", "static"))
     shapes: dict[str, tuple[int, ...]] = {
         "center": (n_series, columns), "scale": (n_series, columns), "logarithmic": (columns,),
         "history": (rows, columns), "index": (rows,),
@@ -174,8 +180,6 @@ def _check_shapes(
         shapes |= {"known_center": (known,), "known_scale": (known,), "known_history": (rows, known)}
     if static:
         shapes |= {"static_center": (static,), "static_scale": (static,), "static": (n_series, static)}
-    if header["calibration"] is not None:
-        shapes |= {"scores": (len(arrays["scores"]), horizon, targets), "floor": (targets,)}
     kinds = {"index": "i", "logarithmic": "b"}
     wrong = [
         name
