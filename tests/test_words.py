@@ -34,7 +34,7 @@ PAGES = [
 ]
 
 # Folders of code whose docstrings, comments and messages are held to the same words.
-CODE_FOLDERS: list[str] = ["examples"]
+CODE_FOLDERS = ["samovar_forecast", "adapters", "examples"]
 
 
 def code():

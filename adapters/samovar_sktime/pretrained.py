@@ -20,7 +20,7 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     """A fitted forecaster of `y` with the weights of another one; nothing is trained.
 
     A series that `source` was trained on keeps its scaling, and so does any series where `source` was trained on
-    a lone one; a new series beside a panel is scaled by its own rows.
+    a single one; a new series beside a panel is scaled by its own rows.
 
     Parameters
     ----------
@@ -153,5 +153,5 @@ def _matched(source: Forecaster, panel: Panel) -> tuple[list[Hashable], list[Has
 
 
 def _layout(source: Forecaster, panel: Panel) -> Layout:
-    """A lone series is one to a forecaster of panels too, which fills up short histories."""
+    """A single series is one to a forecaster of panels too, which fills up short histories."""
     return panel.layout if panel.layout.kind != "single" or not source.is_panel_ else Layout("dict")

@@ -26,7 +26,7 @@ FORMAT_VERSION = 3
 LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
 _HEADER, _DIGEST = "samovar_forecast", "sha256"
 _PACKAGE = "samovar_forecast.forecasters"  # the home of the classes in files that name none
-# What reading can meet in a file that somebody wrote by hand; anything else is a fault of this package.
+# What reading can meet in a file that was written by hand; anything else is a fault of this package.
 _WRONG_CONTENT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
                   ValueError)  # fmt: skip
 
