@@ -21,6 +21,7 @@ from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
+from samovar_forecast.training.random_state import forked
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
@@ -203,7 +204,7 @@ def _network(
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
-    with torch.random.fork_rng(devices=[]):
+    with forked(torch.device("cpu")):  # waits for a training in another thread, which draws too
         network = network_for(network_class, config, data)
     network.load_state_dict(weights)
     return network.eval()

@@ -31,21 +31,26 @@ class Outages(NamedTuple):
 
 
 def find_outages(windows: Windows) -> Outages | None:
-    """The outages of windows; None where every target has a value in every context."""
+    """The outages of windows; None where every target has a value in every context.
+
+    A context before the first row of its series, without a value in any column, is none.
+    """
     targets = windows.values[:, -windows.n_targets :]
     observed = targets.isnan().logical_not_()
     if observed.all():
         return None
     rows = torch.arange(len(targets), device=targets.device).unsqueeze(1)
     newest = torch.where(observed, rows, -1).cummax(0).values  # the newest observed row up to each row
-    last = newest[windows.cutoffs - 1]  # (n_windows, n_targets)
-    dead = last < windows.starts.unsqueeze(1)
+    last, starts = newest[windows.cutoffs - 1], windows.starts.unsqueeze(1)  # (n_windows, n_targets)
+    dead = last < starts
     if not dead.any():
         return None
-    first = torch.zeros_like(windows.starts)
+    first = torch.zeros_like(starts)
     if windows.block is not None:
         counts = windows.block.bincount()
-        first = (counts.cumsum(0) - counts)[windows.blocks]  # a level of another series is none
-    known = last >= first.unsqueeze(1)
+        first = (counts.cumsum(0) - counts)[windows.blocks].unsqueeze(1)  # a level of another series is none
+    known = last >= first
     level = torch.where(known, targets.gather(0, last.clamp(min=0)), 0.0)
-    return Outages(dead.cpu().numpy(), level.cpu().numpy())
+    newest_of_any = torch.where(windows.values.isnan().all(1), -1, rows.squeeze(1)).cummax(0).values
+    dead &= known | (newest_of_any[windows.cutoffs - 1].unsqueeze(1) >= starts)
+    return Outages(dead.cpu().numpy(), level.cpu().numpy()) if dead.any() else None
