@@ -1,12 +1,13 @@
 # make demo   install into .venv, then fit, backtest and picture a forecast of real data
 # make test   install everything for development into .venv, then lint, type-check and test
+# make docs   install what the site needs, then build it into docs/_build/html; warnings are errors
 # make lowest the core's tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 VENV ?= .venv
 PYTHON ?= python3
 DATA ?=
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint lowest clean
+.PHONY: demo test lint docs lowest clean
 
 demo: $(VENV)/.core
 	$(VENV)/bin/samovar-forecast demo $(if $(DATA),--data $(DATA))
@@ -18,6 +19,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
 
 lowest: $(VENV)/.dev
 	$(PYTHON) -m venv .venv-lowest
@@ -37,5 +41,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable ".[dev]"
 	touch $@ $(VENV)/.core
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[docs]"
+	touch $@ $(VENV)/.core
+
 clean:
-	rm -rf $(VENV) .venv-lowest dist demo-output
+	rm -rf $(VENV) .venv-lowest dist demo-output docs/_build docs/reference/generated

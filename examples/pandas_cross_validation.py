@@ -1,14 +1,13 @@
 """Cross-validate and tune a forecaster on a DataFrame with scikit-learn: the frame is passed as it is.
 
-Each fold trains on the rows in front of its test rows and is scored on the forecast of those rows.
+Each fold trains on the rows before its test rows and is scored on the forecast of those rows.
 """
 
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
-from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.files.datasets import load_demo
+from samovar_forecast import SAMoVARForecaster, datasets
 
-y = load_demo()  # monthly carbon dioxide and sea temperature, 526 rows
+y = datasets.load_demo()  # monthly carbon dioxide and sea temperature, 526 rows
 forecaster = SAMoVARForecaster(
     horizon=12, context_length=60, max_epochs=15, learning_rate=3e-3, random_state=0, device="cpu"
 )

@@ -36,7 +36,6 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Forecaster": "samovar_forecast.estimator",
     "ForecastNetwork": "samovar_forecast.networks.network",
     "ModelFileError": "samovar_forecast.files.model_file",
     "StoredSeries": "samovar_forecast.data.stored_series",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
@@ -612,7 +612,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
             raise ValueError(f"explain takes one series, and there are {len(panel.frames)}; give one of them as y")
         given, statics = data.read_known(X, panel), data.read_statics(panel, static)
         windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
-        return explain(self.fitted_, windows, scalers[0], influence=influence)
+        (scaler,) = scalers.values()
+        return explain(self.fitted_, windows, scaler, influence=influence)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
@@ -624,12 +625,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         from samovar_forecast.files.model_file import save
 
-        check_is_fitted(self)
-        save(self, path)
+        save(self._fitted(), type(self), path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a forecaster that `save` wrote; on the base class, of any kind.
+        """Read a forecaster that `save` wrote; on the base class, of any kind that has been imported.
 
         Raises
         ------
@@ -638,7 +638,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         from samovar_forecast.files.model_file import load
 
-        return load(cls, path)
+        known = {(one.__module__, one.__qualname__): one for one in _subclasses(Forecaster)}
+        found, fitted = load(path, cls, known)
+        forecaster = found(**fitted.hyperparameters)
+        forecaster.fitted_ = fitted
+        return forecaster
 
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.
@@ -762,3 +766,10 @@ class Forecaster(TrainingConfig, BaseEstimator):
             reason = "is not fitted" if "fitted_" not in vars(self) else "was fitted on a panel: see series_"
             raise AttributeError(f"{type(self).__name__} has no {name}: it {reason}")
         return self.series_[None]
+
+
+def _subclasses(cls: type[Forecaster]) -> Iterator[type[Forecaster]]:
+    """Every class below one; of several with the same name, as in a notebook, the newest comes last."""
+    for one in cls.__subclasses__():
+        yield one
+        yield from _subclasses(one)

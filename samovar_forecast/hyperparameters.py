@@ -1,4 +1,4 @@
-"""The decorator behind the rule that a hyperparameter is declared once."""
+"""The decorator for the rule that a hyperparameter is declared once."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ one; all with one head, tokens of width 32 in and out, forward and backward of t
 runs in a process of its own: memory is the growth of the peak beyond a tiny step that comes first, time the median of
 repeated steps, in seconds of the processor, which other work on the machine disturbs least. Growth exponents are slopes
 of log2 over the last three doublings. Writes studies/results/attention_scaling.json and
-docs/figures/attention_scaling.png.
+docs/evidence/figures/attention_scaling.png.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from samovar_forecast.layers.mixed_attention import LinearAttention, MixedAttent
 from samovar_forecast.layers.sparse_factor_attention import SparseFactorAttention
 
 RESULTS = Path(__file__).parent / "results" / "attention_scaling.json"
-FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "attention_scaling.png"
+FIGURE = Path(__file__).parents[1] / "docs" / "evidence" / "figures" / "attention_scaling.png"
 LENGTHS = [2**k for k in range(7, 14)]
 N_SEQUENCES, D_MODEL, VALUE_WIDTH = 2, 32, 8
 MOST_SECONDS = 8.0  # of repeated steps

@@ -2,11 +2,14 @@
 
 Benchmark data by their published split, all test windows of horizon 96; or a simulated stationary series of 20,000
 rows, horizon 16. With --steps a training stops after that many steps and all training rows are used, which is how
-TiDE of darts with `QuantileRegression` takes part (--models TiDE TiDE-RINorm). Rows are appended to
-studies/results/interval_coverage.jsonl as runs end; runs that are there already are not repeated.
+TiDE of darts with `QuantileRegression` takes part (--models TiDE TiDE-RINorm). With --panels simulated daily series of
+700 rows take part instead, of which the last 200 are forecast, horizon 7, context 28, and their coverage is only
+printed. All other rows are appended to studies/results/interval_coverage.jsonl as runs end; runs that are there already
+are not repeated.
 
     python studies/interval_coverage.py --models SAMoVAR SAMformer --data simulated ETTh1 --heads conformal quantiles
     python studies/interval_coverage.py --models TiDE TiDE-RINorm SAMformer --data ETTh1 --heads quantiles --steps 99
+    python studies/interval_coverage.py --models SAMformer --panels
 """
 
 from __future__ import annotations
@@ -100,6 +103,64 @@ def tide(
     return quantiles.reshape(*quantiles.shape[:2], -1, len(LEVELS)), actual[: len(quantiles)], seconds
 
 
+def panels() -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Series by name, where the name without its number is the group that is judged."""
+    draw, n_rows = np.random.default_rng(0), 700
+
+    def counts(name: str, rate: float, n: int) -> dict[str, NDArray[np.float64]]:
+        return {f"{name}{i}": draw.poisson(rate, n_rows).astype(float) for i in range(n)}
+
+    def sparse(rate: float, n: int) -> dict[str, NDArray[np.float64]]:
+        return {f"sparse{i}": draw.poisson(5.0, n_rows) * (draw.random(n_rows) < rate) for i in range(n)}
+
+    def noise(name: str, n: int) -> dict[str, NDArray[np.float64]]:
+        return {f"{name}{i}": draw.normal(5, 1, n_rows) for i in range(n)}
+
+    late = np.arange(n_rows) >= 200
+    walks = {f"slow{i}": draw.normal(size=n_rows).cumsum() for i in range(7)}
+    return {
+        "4 counts of rate 5, 8 of .005": counts("fast", 5, 4) | counts("slow", 0.005, 8),
+        "6 counts of rate 5, 4 of .05": counts("fast", 5, 6) | counts("slow", 0.05, 4),
+        "3 counts of rate 5, 7 of .05": counts("fast", 5, 3) | counts("slow", 0.05, 7),
+        "3 of noise, 7 random walks": noise("fast", 3) | walks,
+        "4 live, 8 dead since row 200": noise("live", 4)
+        | {name: np.where(late, 0.0, one) for name, one in noise("dead", 8).items()},
+        "1 % not zero": sparse(0.01, 1),
+        "2 % not zero": sparse(0.02, 1),
+        "8 series, 1 % not zero": sparse(0.01, 8),
+        "a shift by 8 at row 400": {"shift0": noise("", 1)["0"] + np.where(np.arange(n_rows) < 400, 0, 8)},
+    }
+
+
+def ours_of_panel(
+    name: str, panel: dict[str, NDArray[np.float64]], settings: dict[str, Any]
+) -> dict[str, tuple[float, float]]:
+    """Coverage and width, the widest over the range of its series, of each group of series."""
+    n_rows, context_length, horizon = 500, 28, 7
+    index = pd.date_range("2022-01-01", periods=700, freq="D")
+    series = {key: pd.Series(values, index) for key, values in panel.items()}
+    settings = {"max_epochs": 5, "validation_fraction": 0.2} | settings
+    forecaster_class = {cls.__name__: cls for cls in ALL_FORECASTERS}[f"{name}Forecaster"]
+    forecaster = forecaster_class(horizon=horizon, context_length=context_length, random_state=0, **settings)
+    single = next(iter(series.values())) if len(series) == 1 else None
+    forecaster.fit({key: y[:n_rows] for key, y in series.items()} if single is None else single[:n_rows])
+    first = n_rows - context_length
+    if single is None:
+        results = forecaster.backtest({key: y[first:] for key, y in series.items()}, quantiles=LEVELS)
+    else:
+        results = {key: forecaster.backtest(single[first:], quantiles=LEVELS) for key in series}
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for key, result in results.items():
+        low, _, high = np.moveaxis(result["quantiles"].to_numpy(), -1, 0)
+        actual = result["actual"].to_numpy()
+        inside = float(((low <= actual) & (actual <= high)).mean())
+        groups.setdefault(key.rstrip("0123456789"), []).append((inside, float((high - low).max() / np.ptp(panel[key]))))
+    return {
+        group: (round(float(np.mean([one[0] for one in found])), 3), round(max(one[1] for one in found), 3))
+        for group, found in groups.items()
+    }
+
+
 def measure(quantiles: NDArray[np.float64], actual: NDArray[np.float64]) -> dict[str, Any]:
     """Coverage of the outer quantiles, their mean distance, and the weighted quantile loss."""
     low, high = quantiles[..., 0], quantiles[..., -1]
@@ -121,12 +182,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["SAMoVAR", "SAMformer"])
     parser.add_argument("--data", nargs="+", default=["simulated"])
     parser.add_argument("--heads", nargs="+", default=["conformal", "quantiles"])
+    parser.add_argument("--panels", action="store_true", help="simulated panels instead of --data")
     parser.add_argument("--context-length", type=int, default=336)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--settings", type=json.loads, default={}, help="other hyperparameters, as JSON")
     chosen = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     stored = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    if chosen.panels:
+        for name in chosen.models:
+            for case, panel in panels().items():
+                print(name, case, ours_of_panel(name, panel, chosen.settings), flush=True)
+        return
     for data in chosen.data:
         for name in chosen.models:
             for head in chosen.heads:

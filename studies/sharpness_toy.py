@@ -125,7 +125,7 @@ def main() -> None:
     axes.axhline(results["oracle"], color="black", linestyle="--", label="oracle")
     axes.set(xlabel="epoch", ylabel="test error (MSE)", title="Attention over series on a linear task")
     axes.legend()
-    figure.savefig(ROOT / "docs" / "figures" / "sharpness_toy.png", dpi=150)
+    figure.savefig(ROOT / "docs" / "evidence" / "figures" / "sharpness_toy.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python studies/speed.py                          all parts, with the threads that each asks for
     python studies/speed.py training_step backtest --threads 1 2
-    python studies/speed.py --report                 docs/speed.md and its figures from the results so far
+    python studies/speed.py --report                 docs/evidence/speed.md and its figures from the results so far
 
 Every part is a script in studies/speed/ and measures each case in a fresh process. Results lie in
 studies/results/speed_<part>.json. Install ``samovar-forecast[benchmark]`` for the comparisons with other libraries,
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*THREADS, []], help="parts; none: all")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; default: what each part asks for")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
-    parser.add_argument("--report", action="store_true", help="write docs/speed.md from the results, measure nothing")
+    parser.add_argument(
+        "--report", action="store_true", help="write docs/evidence/speed.md from the results, measure nothing"
+    )
     arguments = parser.parse_args()
     if arguments.report:
         subprocess.run([sys.executable, PARTS / "report.py", arguments.out], check=True)

@@ -1,4 +1,4 @@
-"""What the README, the pages in docs and the examples show, runs."""
+"""Code, links and anchors of the README and of the pages in docs, and the examples."""
 
 import os
 import re
@@ -9,30 +9,65 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
+BUILT = ("_build", "generated")  # written by `make docs`
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if not set(BUILT) & set(page.parts)),
 ]
+CODE = re.compile(r"^```(?:python|\{code-cell\}[^\n]*)\n((?:^:[^\n]*\n)*)(.*?)^```", re.DOTALL | re.MULTILINE)
+FENCED = re.compile(r"^(```+|:::+).*?^\1$", re.DOTALL | re.MULTILINE)
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks_of(page):
+    """The code of a page, which runs from top to bottom like a notebook."""
+    return [block for _, block in CODE.findall(page.read_text())]
+
+
+def anchors_of(page):
+    """The anchors that GitHub and MyST give to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 LINKS = [
-    pytest.param(page, target, id=f"{page.name}-{target}")
+    pytest.param(page, target, id=f"{name_of(page)}-{target}")
     for page in PAGES
-    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text())
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", FENCED.sub("", page.read_text()))
 ]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run(block, tmp_path, monkeypatch):
-    if re.search(r"datasets\.(load|split)\(", block) and "SAMOVAR_FORECAST_DATA" not in os.environ:
-        pytest.skip("the block reads benchmark data; set SAMOVAR_FORECAST_DATA to their folder")
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=name_of)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    blocks = blocks_of(page)
+    if re.search(r"datasets\.(load|split)\(", "\n".join(blocks)) and "SAMOVAR_FORECAST_DATA" not in os.environ:
+        pytest.skip("the page reads benchmark data; set SAMOVAR_FORECAST_DATA to their folder")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "<document>", "exec"), {"__name__": "__main__"})
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"<{name_of(page)}, block {number}>", "exec"), namespace)
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS)
 def test_links_lead_somewhere(page, target):
-    assert (page.parent / target).exists()
+    path, _, anchor = target.partition("#")
+    there = (page.parent / path).resolve() if path else page
+    assert there.exists()
+    if anchor:
+        assert anchor in anchors_of(there)
+
+
+def test_every_page_is_named_in_the_index_of_its_folder():
+    named = set()
+    for index in (page for page in PAGES if page.name == "index.md"):
+        for body in re.findall(r"^```\{toctree\}\n(.*?)^```", index.read_text(), re.DOTALL | re.MULTILINE):
+            for entry in filter(None, (line for line in body.splitlines() if not line.startswith(":"))):
+                named.update(page.resolve() for page in index.parent.glob(f"{entry}.md"))
+    pages = {page for page in PAGES if (ROOT / "docs") in page.parents and page != ROOT / "docs" / "index.md"}
+    assert pages - named == set()
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

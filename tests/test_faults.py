@@ -1,4 +1,4 @@
-"""docs/faults.md says of this package what the script behind it finds today."""
+"""docs/evidence/faults.md says of this package what the script behind it finds today."""
 
 import pytest
 

@@ -35,7 +35,7 @@ class CalendarEncoder:
 
 
 def with_calendar(encoders: dict[str, Any] | None, names: Sequence[str]) -> dict[str, Any] | None:
-    """The `add_encoders` of a model with the calendar behind the other future encodings."""
+    """The `add_encoders` of a model with the calendar after the other future encodings."""
     if not names:
         return encoders
     encoders = encoders or {}

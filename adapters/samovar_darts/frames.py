@@ -9,7 +9,7 @@ from samovar_forecast.data.frames import read_frame
 
 
 def series_from_frame(frame: pd.Series | pd.DataFrame, name: str = "y") -> TimeSeries:
-    """A darts series of a frame, behind the checks that the core has for its data.
+    """A darts series of a frame, after the checks that the core has for its data.
 
     `TimeSeries.from_dataframe` sorts rows, drops time zones, and where the index is irregular does not say where.
 

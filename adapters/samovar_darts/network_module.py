@@ -37,7 +37,7 @@ _REAL_VALUED = {
 
 
 class NetworkModule(PLForecastingModule):
-    """The module behind every model: a network with its covariates, and a scaler that is the identity at first.
+    """The module of every model: a network with its covariates, and a scaler that is the identity at first.
 
     The past may hold NaN, which the network takes as not observed, and so may targets: losses, likelihoods and the
     logged ``val_loss`` are means over observed targets. A window without one contributes nothing. Metrics

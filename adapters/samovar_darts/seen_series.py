@@ -1,7 +1,7 @@
 """What a model has seen of the series it was fitted on, and how other series are held against that.
 
 darts takes components by position and any step of time: columns in another order, or days in place of hours, would give
-forecasts without a word.
+wrong forecasts silently.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class SeriesChecks:
         future_covariates: Sequence[TimeSeries] | None,
         spans: Sequence[tuple[int, int]],
     ) -> None:
-        """Check the rows of each span of positions in its series; the end counts and may lie behind the series.
+        """Check the rows of each span of positions in its series; the end counts and may lie after the series.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class SeriesChecks:
                     raise ValueError(f"static covariate {name!r} of series[{number}] is missing or infinite: fill it")
 
     def check_moves(self, series: Sequence[TimeSeries], past_covariates: Sequence[TimeSeries] | None) -> None:
-        """Check that training series have values, and move enough for a network to see without a scaler in front.
+        """Check that training series have values, and move enough for a network to see without a scaler.
 
         Raises
         ------
@@ -86,9 +86,9 @@ class SeriesChecks:
                     raise ValueError(
                         f"{role}[{number}]: component {one.components[empty.argmax()]!r} has no value at all"
                     )
-                mend = "darts.dataprocessing.transformers.Scaler"
+                cure = "darts.dataprocessing.transformers.Scaler"
                 if not scaled:
-                    check_moves(values, list(one.components), f"{role}[{number}]", mend)
+                    check_moves(values, list(one.components), f"{role}[{number}]", cure)
 
     def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, columns: slice) -> None:
         """Check values that lie in some columns of the scaler."""
@@ -110,7 +110,7 @@ class SeriesChecks:
         _refuse(
             name, values, start, end, lambda rows: np.abs(rows - center) > limit * scale,
             f"is too large for {values.dtype} numbers: scale the series, e.g. with "
-            "darts.dataprocessing.transformers.Scaler, or mend it",
+            "darts.dataprocessing.transformers.Scaler, or fix it",
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
@@ -24,7 +25,7 @@ from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
-from samovar_sktime.rows_asked import RowsAsked, rows_asked
+from samovar_sktime.rows_asked import RowsAsked, check_covers, rows_asked
 
 
 @hyperparameters
@@ -37,7 +38,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     Parameters
     ----------
     fine_tune_epochs : int, default 0
-        Passes over the new series in `fit` behind `pretrain`. 0: none, the weights stay as they are.
+        Passes over the new series in `fit` after `pretrain`. 0: none, the weights stay as they are.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         "capability:multivariate": True,
         "capability:exogenous": True,
         "capability:categorical_in_X": False,
-        "capability:non_contiguous_X": False,  # forecasts roll through every step up to the last one asked for
+        "capability:non_contiguous_X": False,  # forecasts roll through every step up to the last one requested
         "capability:missing_values": True,
         "capability:insample": True,
         "capability:pred_int": True,
@@ -159,11 +160,16 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> Self:
         core, data = self.forecaster_, self.forecaster_.fitted_.data
         panel = data.read_history(y, shortest=1)
-        given = data.read_known(X, panel)
-        for key, new in panel.frames.items():
-            if key in self._observed and new.index[0] <= self._observed[key].cutoff[0]:
-                self._go_back(key, new, panel.name_of(key))
-        core.update(y, X, retrain=update_params)
+        given = self._given(X, panel)
+        before = core.fitted_
+        try:
+            for key, new in panel.frames.items():
+                if key in self._observed and new.index[0] <= self._observed[key].cutoff[0]:
+                    self._go_back(key, new, panel.name_of(key))
+            core.update(y, X if data.known else None, retrain=update_params)
+        except Exception:
+            core.fitted_ = before
+            raise
         for key, new in panel.frames.items():
             known = self._known_rows(given, key, new.index)
             if key in self._observed:
@@ -172,6 +178,14 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
                 self._observed[key] = ObservedRows(new, known)
         self._give_cutoff_a_frequency()
         return self
+
+    def _given(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
+        """The known covariates given for a panel. A forecaster that was fitted without any ignores them, as sktime's do."""
+        data = self.forecaster_.fitted_.data
+        if X is not None and not data.known:
+            warnings.warn(f"X is ignored: {type(self).__name__} was fitted without X", stacklevel=2)
+            return {}
+        return data.read_known(X, panel)
 
     def _go_back(self, key: Hashable, new: pd.DataFrame, name: str) -> None:
         """Let the forecaster forget the rows of a series from the first of some new ones on."""
@@ -185,7 +199,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
             )
         if len(seen):
             series = data.series[key]
-            moved = {key: data.newest(seen, known, series.scaler, series.static)}
+            moved = {key: data.newest(seen, known, series.scaler, series.static, series.number)}
             self.forecaster_.fitted_ = replace(fitted, data=data.with_series(moved))
 
     def _known_rows(
@@ -224,7 +238,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         asked: dict[Hashable, RowsAsked] = {
             key: rows_asked(fh, rows, fitted.data.frequency, panel.name_of(key)) for key, rows in self._observed.items()
         }
-        values = forecast_asked(fitted, self._observed, asked, fitted.data.read_known(X, panel), levels)
+        if X is not None and fitted.data.known and not isinstance(X.index, pd.MultiIndex):
+            check_covers(X, self._observed[None], int(asked[None].steps.max()), fitted.data.frequency)
+        values = forecast_asked(fitted, self._observed, asked, self._given(X, panel), levels)
         return self._layout.assemble(
             {
                 key: pd.DataFrame(self._in_order(values[key]).reshape(len(labels), -1), index=labels, columns=columns)
@@ -272,7 +288,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         if not counts_rows or across_series or (isinstance(data.frequency, int) and data.frequency > 1):
             return None
         panel = data.read_history(y, shortest=1)
-        windows = forecast_windows(fitted, self._observed, panel, cv, data.read_known(X, panel), steps)
+        windows = forecast_windows(fitted, self._observed, panel, cv, self._given(X, panel), steps)
         if windows is None:
             return None
         return [

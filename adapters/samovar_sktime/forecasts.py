@@ -26,10 +26,10 @@ def forecast_asked(
     given: Mapping[Hashable, pd.DataFrame],
     levels: Sequence[float] | None = None,
 ) -> dict[Hashable, NDArray[np.float64]]:
-    """Forecast the rows asked for of every series: points, or quantiles.
+    """Forecast the requested rows of every series: points, or quantiles.
 
     Rows ahead are forecast from the newest row, in one batch for all series that reach equally far. Rows that
-    were seen are forecast one step ahead, each from the rows in front of it, in one batch per series.
+    were seen are forecast one step ahead, each from the rows before it, in one batch per series.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ def forecast_asked(
     values = {key: np.empty((len(rows.steps), len(fitted.data.targets), n_levels)) for key, rows in asked.items()}
     furthest: dict[int, list[Hashable]] = {}
     for key, (_, steps) in asked.items():
-        behind = steps <= 0
-        if behind.any():
-            values[key][behind] = _one_step_ahead(fitted, key, observed[key], given.get(key), steps[behind], levels)
-        if not behind.all():
+        seen = steps <= 0
+        if seen.any():
+            values[key][seen] = _one_step_ahead(fitted, key, observed[key], given.get(key), steps[seen], levels)
+        if not seen.all():
             furthest.setdefault(int(steps.max()), []).append(key)
     for n_steps, keys in furthest.items():
         forecasts = _from_newest_row(fitted, keys, given, n_steps, levels)
@@ -86,7 +86,7 @@ def _one_step_ahead(
     steps: NDArray[np.int64],
     levels: Sequence[float] | None,
 ) -> NDArray[np.float64]:
-    """Forecasts of rows that were seen, each from those in front of it: (n_rows, n_targets, n_levels)."""
+    """Forecasts of rows that were seen, each from those before it: (n_rows, n_targets, n_levels)."""
     data = fitted.data
     frame, known = observed.newest(data.context_length + 1 - int(steps.min()))
     if given is not None:
@@ -94,7 +94,7 @@ def _one_step_ahead(
     series = data.series[key]
     cutoffs = steps - 1 + len(frame)
     windows = data.windows(frame, cutoffs, 1, series.scaler, key=key, X=known, static=series.static)
-    points, by_level = forecast_in_units(fitted, windows, [series.scaler], 1, levels or ())
+    points, by_level = forecast_in_units(fitted, windows, {key: series.scaler}, 1, levels or ())
     return points[:, 0, :, None] if levels is None else by_level[:, 0]
 
 
@@ -149,7 +149,7 @@ def forecast_windows(
             static=series.static,
             n_future=int(ends.max() - ends.min()) + n_steps,
         )
-        points, _ = forecast_in_units(fitted, windows, [series.scaler], n_steps)
+        points, _ = forecast_in_units(fitted, windows, {key: series.scaler}, n_steps)
         values = points[:, steps - 1]
         by_series.append(
             [

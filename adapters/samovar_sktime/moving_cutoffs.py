@@ -11,8 +11,8 @@ from sktime.split.base import BaseSplitter
 def window_ends(cv: BaseSplitter, index: pd.Index) -> NDArray[np.int64] | None:
     """For each window of a splitter, the number of rows up to the window's last one.
 
-    None where a window has a gap, or begins behind the rows that the windows so far have shown: its cutoff
-    does not know every row in front of it, so one frame cannot serve all cutoffs.
+    None where a window has a gap, or begins after the rows that the windows so far have shown: its cutoff
+    does not know every row before it, so one frame cannot serve all cutoffs.
 
     Examples
     --------

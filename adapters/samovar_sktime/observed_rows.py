@@ -36,7 +36,7 @@ class ObservedRows:
         return self._parts[-1][0].index[-1:]
 
     def replace_from(self, y: pd.DataFrame, known: pd.DataFrame | None) -> None:
-        """Add rows; those seen before at the first label of `y` and behind it are dropped."""
+        """Add rows; those seen before at the first label of `y` and after it are dropped."""
         while self._parts and self._parts[-1][0].index[-1] >= y.index[0]:
             part = self._parts.pop()
             n_kept = int(part[0].index.searchsorted(y.index[0]))
@@ -55,7 +55,7 @@ class ObservedRows:
         return n_rows
 
     def newest(self, n_rows: int, before: Any = None) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """The `n_rows` newest rows, or as many as there are; only those in front of the label `before` if given."""
+        """The `n_rows` newest rows, or as many as there are; only those before the label `before` if given."""
         found: list[tuple[pd.DataFrame, pd.DataFrame | None]] = []
         missing = n_rows
         for part in reversed(self._parts):

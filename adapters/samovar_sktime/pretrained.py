@@ -20,7 +20,7 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     """A fitted forecaster of `y` with the weights of another one; nothing is trained.
 
     A series that `source` was trained on keeps its scaling, and so does any series where `source` was trained on
-    a lone one; a new series beside a panel is scaled by its own rows.
+    a single one; a new series beside a panel is scaled by its own rows.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     series: dict[Hashable, FittedSeries] = {}
     for key, frame in panel.frames.items():
         known = data.known_rows(given.get(key), frame.index, key)
-        series[key] = data.newest(frame, known, trained.data.scaler_of(key, frame), statics.get(key))
+        scaler, number = trained.data.scaler_of(key, frame), trained.data.number_of(key)
+        series[key] = data.newest(frame, known, scaler, statics.get(key), number)
     core = type(source)(**hyperparameters)
     core.fitted_ = replace(
         trained,
@@ -152,5 +153,5 @@ def _matched(source: Forecaster, panel: Panel) -> tuple[list[Hashable], list[Has
 
 
 def _layout(source: Forecaster, panel: Panel) -> Layout:
-    """A lone series is one to a forecaster of panels too, which fills up short histories."""
+    """A single series is one to a forecaster of panels too, which fills up short histories."""
     return panel.layout if panel.layout.kind != "single" or not source.is_panel_ else Layout("dict")

@@ -21,7 +21,7 @@ class RowsAsked(NamedTuple):
     labels : Index
         Their labels.
     steps : ndarray
-        How many rows behind the newest one each lies; 0 is the newest row itself, less is further back.
+        How many rows after the newest one each lies; 0 is the newest row itself, less is further back.
     """
 
     labels: pd.Index
@@ -49,7 +49,7 @@ def rows_asked(fh: ForecastingHorizon, observed: ObservedRows, frequency: Freque
     TypeError
         If the labels are of another kind than the index.
     ValueError
-        If a label lies in front of the first row, or between two rows.
+        If a label lies before the first row, or between two rows.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def rows_asked(fh: ForecastingHorizon, observed: ObservedRows, frequency: Freque
         n_seen = max(1, 1 - int(steps.min()))
         seen = observed.newest(n_seen)[0].index
         if len(seen) < n_seen:
-            raise ValueError(f"fh reaches back {n_seen - 1} rows behind {last[0]}, but {name} begins at {seen[0]}")
+            raise ValueError(f"fh reaches back {n_seen - 1} rows before {last[0]}, but {name} begins at {seen[0]}")
         axis = _joined(seen, continue_index(last, frequency, max(0, int(steps.max()))), frequency)
         return RowsAsked(axis.take(steps - 1 + n_seen), steps)
     labels = last[0] + asked if fh.is_relative else asked
@@ -81,8 +81,29 @@ def rows_asked(fh: ForecastingHorizon, observed: ObservedRows, frequency: Freque
     return RowsAsked(axis.take(positions), positions + 1 - len(seen))
 
 
+def check_covers(X: pd.DataFrame, observed: ObservedRows, n_steps: int, frequency: Frequency) -> None:
+    """Refuse known covariates with gaps between the newest row and the last step to forecast.
+
+    sktime's splitters pass the rows of the forecasting horizon only, and forecasts roll through all steps before them.
+
+    Raises
+    ------
+    ValueError
+        With the rows that are missing.
+    """
+    if n_steps < 1 or len(X) == 0 or type(X.index) is not type(observed.cutoff):
+        return
+    needed = continue_index(observed.cutoff, frequency, n_steps)
+    missing = needed.difference(X.index)
+    if 0 < len(missing) < n_steps:
+        raise ValueError(
+            f"X is needed at steps 1 to {n_steps}, through which the forecast of step {n_steps} rolls, and lacks "
+            f"{len(missing)} of them, such as {missing[0]}; with a splitter use fh=range(1, {n_steps + 1})"
+        )
+
+
 def _continued_to(last: pd.Index, label: Any, frequency: Frequency) -> pd.Index:
-    """The labels behind the last one up to another."""
+    """The labels after the last one up to another."""
     n_rows = 1
     while (index := continue_index(last, frequency, n_rows))[-1] < label:
         n_rows *= 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,13 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor, nn
+from torch import nn
+
+from samovar_forecast.training.callbacks import KeepBest
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
-class BestEpoch(pl.Callback):
-    """Keep the weights of the lowest validation error, stop after `patience` epochs without a better one.
+class BestEpoch(KeepBest):
+    """`KeepBest` that also stops after `patience` epochs without a lower validation error.
 
     Parameters
     ----------
@@ -25,24 +26,15 @@ class BestEpoch(pl.Callback):
         Name under which the library logs its validation error.
     patience : int or None
         None: never stop.
-
-    Attributes
-    ----------
-    epoch : int
-        The best epoch, counted from 1.
     """
 
     def __init__(self, monitor: str, patience: int | None) -> None:
-        self.monitor, self.patience = monitor, patience
-        self.error, self.epoch = math.inf, 0
-        self._weights: dict[str, Tensor] = {}
+        super().__init__(monitor)
+        self.patience = patience
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        error, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
-        if error < self.error:
-            self.error, self.epoch = error, epoch
-            self._weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
-        elif not math.isfinite(error) or (self.patience is not None and epoch - self.epoch >= self.patience):
+        super().on_validation_end(trainer, pl_module)
+        if self.patience is not None and trainer.current_epoch + 1 - self.epoch >= self.patience:
             trainer.should_stop = True
 
     def give_to(self, module: nn.Module) -> None:
@@ -53,9 +45,9 @@ class BestEpoch(pl.Callback):
         ValueError
             If no epoch had a finite error.
         """
-        if not self._weights:
+        if not self.weights:
             raise ValueError("training diverged: no epoch has a finite validation error; lower the learning rate")
-        module.load_state_dict(self._weights)
+        module.load_state_dict(self.weights)
 
 
 class Clock:

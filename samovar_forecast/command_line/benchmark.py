@@ -71,7 +71,7 @@ def run(
     datasets: Annotated[
         list[str] | None,
         typer.Option(
-            help="ETTh1, ETTh2, ... (see docs/datasets.md), or CSV and Parquet files of your own, whose first "
+            help="ETTh1, ETTh2, ... (see docs/how_to/datasets.md), or CSV and Parquet files of your own, whose first "
             "column is the time; all: all data sets.",
             metavar="NAMES|FILES",
         ),

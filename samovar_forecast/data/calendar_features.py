@@ -27,7 +27,7 @@ _AUTO = ("minute", "hour", "dayofweek", "day", "dayofyear")
 def choose_calendar(
     calendar: Sequence[str] | Literal["auto"] | None, index: pd.Index, frequency: Frequency
 ) -> list[str]:
-    """The calendar features of an index: those asked for, or with "auto" those that tell its steps apart.
+    """The calendar features of an index: those requested, or with "auto" those that tell its steps apart.
 
     Raises
     ------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ from samovar_forecast.data.frames import (
     select_rows,
 )
 from samovar_forecast.data.panel import Layout, Panel, read_panel
-from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame
+from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
@@ -43,12 +42,15 @@ class FittedSeries:
         Scaling of the columns.
     static : ndarray or None
         Covariates constant in time, scaled: (n_static,).
+    number : int
+        Position among the series of training, -1 for a series that training did not see.
     """
 
     history: pd.DataFrame
     known: pd.DataFrame | None
     scaler: Scaler
     static: NDArray[np.float32] | None = None
+    number: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,10 @@ class FittedData:
         """Whether `fit` saw a panel: then every series has its scaling, and short histories are filled up."""
         return self.layout.kind != "single"
 
+    def number_of(self, key: Hashable) -> int:
+        """Position of a series among those of training, -1 for a series that training did not see."""
+        return self.series[key].number if key in self.series else -1
+
     def with_series(self, series: Mapping[Hashable, FittedSeries]) -> FittedData:
         """The same with these series in place of those of the same names, or beside the others."""
         return replace(self, series={**self.series, **series})
@@ -125,14 +131,12 @@ class FittedData:
         if y is None:
             frames = {key: series.history for key, series in self.series.items()}
             return Panel(frames, self.layout, "the training data")
-        panel = self._renamed(read_panel(y, missing=True, step=self.frequency), self.columns).align(self.columns)
+        axes = {key: series.history.index for key, series in self.series.items()}
+        panel = read_panel(y, missing=True, step=self.frequency, axes=axes)
+        panel = self._renamed(panel, self.columns).align(self.columns)
         frequency = panel.frequency(default=self.frequency)
         if frequency != self.frequency:
             raise ValueError(f"y has a step of {frequency}, the training data had {self.frequency}")
-        if self.series:
-            first = next(iter(self.series.values()))
-            axes = {key: self.series.get(key, first).history.index for key in panel.frames}
-            panel = panel.on_axes(axes, "the training data")
         if shortest is None:
             shortest = 1 if self.is_panel else self.context_length
         for key, frame in panel.frames.items():
@@ -150,7 +154,8 @@ class FittedData:
             return {}
         if not self.known:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-        given = read_panel(X, "X", missing=True, step=self.frequency).beside(panel)
+        axes = {key: frame.index for key, frame in panel.frames.items()}
+        given = read_panel(X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name).beside(panel)
         frames = self._renamed(given, self.known).align(self.known).frames
         return {key: frame for key, frame in frames.items() if key in panel.frames}
 
@@ -321,11 +326,12 @@ class FittedData:
         known: pd.DataFrame | None,
         scaler: Scaler,
         static: NDArray[np.float32] | None = None,
+        number: int = -1,
     ) -> FittedSeries:
         """What is kept of a series with these rows: a whole window, so that an update can replace the newest row."""
         n_rows = self.context_length + self.horizon
         kept = None if known is None or not self.known else known.iloc[-n_rows:].copy()
-        return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static)
+        return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static, number)
 
 
 class TrainingSeries(Protocol):
@@ -340,8 +346,8 @@ class TrainingSeries(Protocol):
         """Some of the rows, in memory."""
         ...
 
-    def pieces(self, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows before `stop`, as many at a time as fit into memory."""
+    def pieces(self, start: int, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """The rows from `start` to before `stop`, as many at a time as fit into memory."""
         ...
 
     def scaled(self, columns: list[Hashable], scale: Callable[[pd.DataFrame], NDArray[np.float32]]) -> NDArray:
@@ -364,9 +370,9 @@ class FrameSeries:
         """Some of the rows."""
         return self.frame[columns].iloc[rows]
 
-    def pieces(self, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows before `stop`."""
-        yield slice(0, stop), self.frame[columns].iloc[:stop]
+    def pieces(self, start: int, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """The rows from `start` to before `stop`."""
+        yield slice(start, stop), self.frame[columns].iloc[start:stop]
 
     def scaled(self, columns: list[Hashable], scale: Callable[[pd.DataFrame], NDArray[np.float32]]) -> NDArray:
         """Every row, scaled."""
@@ -449,7 +455,8 @@ def read_training_data(
 def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable], dict[Hashable, pd.DataFrame]]:
     if X is None:
         return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
-    given = read_panel(X, "X", missing=True).beside(panel)
+    axes = {key: frame.index for key, frame in panel.frames.items()}
+    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name).beside(panel)
     lacking = [key for key in panel.frames if key not in given.frames]
     if lacking:
         raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
@@ -486,8 +493,8 @@ def learn(
     columns, targets = data.columns, data.targets
     known_scaler = static_scaler = None
     if data.known_columns:
-        training = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
-        known_scaler = Scaler.fit(np.concatenate(training), "standard")
+        known_rows = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
+        known_scaler = Scaler.fit(np.concatenate(known_rows), "standard")
     statics: dict[Hashable, NDArray[np.float32]] = {}
     if data.static is not None:
         static_scaler = Scaler.fit(data.static.to_numpy(), "standard")
@@ -499,10 +506,15 @@ def learn(
     )  # fmt: skip
     series: dict[Hashable, FittedSeries] = {}
     parts: list[Windows] = []
-    for (key, rows), n_rows in zip(data.series.items(), n_training, strict=True):
+    scalers: dict[str, tuple[Scaler, Scaler]] = {}
+    for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
         name = data.names[key]
         _check_targets(rows, n_rows, columns, targets, log1p, name)
-        scaler = fit_scaler(partial(_frames, rows, n_rows, columns), columns, len(targets), scaling, log1p, name)
+        training = partial(_frames, rows, 0, n_rows, columns)
+        unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
+        held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
+        scaler = unbounded.bounded_by(frame.to_numpy() for frame in held_out)
+        scalers[name] = unbounded, scaler
         scale = partial(scale_frame, scaler=scaler, name=name)
         values = torch.from_numpy(rows.scaled(columns, scale))
         known, static = data.known.get(key), statics.get(key)
@@ -511,7 +523,8 @@ def learn(
         parts.append(fitted._windows_before(at, values, scaled_known, static))
         n_kept = context_length + horizon
         history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
-        series[key] = fitted.newest(history, known, scaler, static)
+        series[key] = fitted.newest(history, known, scaler, static, number)
+    warn_of_raised_scales(scalers, columns)
     return replace(fitted, series=series), Windows.join(parts)
 
 
@@ -531,16 +544,13 @@ def fit_scaler(
         If nothing is to be scaled, and a column moves too little for a network to see.
     """
     logarithmic = np.array([False] * (len(columns) - n_targets) + [log1p] * n_targets)
-    first, *others = (frame.to_numpy() for frame in islice(frames(), 2))
-    if others:
-        return Scaler.fit_pieces(lambda: (frame.to_numpy() for frame in frames()), logarithmic)
     if scaling == "none":
-        check_moves(first, list(columns), name, "scaler='standard'")
-    return Scaler.fit(first, scaling, logarithmic)
+        check_moves(next(iter(frames())).to_numpy(), list(columns), name, "scaler='standard'")
+    return Scaler.fit_pieces(lambda: (frame.to_numpy() for frame in frames()), logarithmic, scaling)
 
 
-def _frames(rows: TrainingSeries, stop: int, columns: list[Hashable]) -> Iterator[pd.DataFrame]:
-    for _, frame in rows.pieces(stop, columns):
+def _frames(rows: TrainingSeries, start: int, stop: int, columns: list[Hashable]) -> Iterator[pd.DataFrame]:
+    for _, frame in rows.pieces(start, stop, columns):
         yield frame
 
 
@@ -549,7 +559,7 @@ def _check_targets(
 ) -> None:
     """Refuse a series that has a target without a value in its training rows, or one without a logarithm."""
     observed = np.zeros(len(targets), dtype=bool)
-    for frame in _frames(rows, n_training, columns):
+    for frame in _frames(rows, 0, n_training, columns):
         observed |= frame[targets].notna().any().to_numpy()
     if not observed.all():
         empty = targets[int(observed.argmin())]
@@ -557,5 +567,5 @@ def _check_targets(
             f"{name} column {empty!r} has no value in rows {rows.index[0]} to {rows.index[n_training - 1]}"
         )
     if log1p:
-        for frame in _frames(rows, len(rows.index), columns):
+        for frame in _frames(rows, 0, len(rows.index), columns):
             check_above_minus_one(frame, targets, name)

@@ -59,13 +59,13 @@ def read_frame(
     if isinstance(data, pd.Series):
         data = data.to_frame()
     if not isinstance(data, pd.DataFrame):
-        mend = (
+        cure = (
             "data.to_pandas(), with its time as index"
             if hasattr(data, "to_pandas")
             else "pd.DataFrame(data, index=...)"
         )
         raise TypeError(
-            f"{name} must be a pandas Series or DataFrame (rows are time), got {type(data).__name__}; e.g. {mend}"
+            f"{name} must be a pandas Series or DataFrame (rows are time), got {type(data).__name__}; e.g. {cure}"
         )
     if data.shape[0] == 0 or data.shape[1] == 0:
         raise ValueError(f"{name} is empty: {data.shape[0]} rows x {data.shape[1]} columns")

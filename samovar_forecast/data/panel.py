@@ -21,11 +21,11 @@ class Layout:
     Attributes
     ----------
     kind : {"single", "dict", "multiindex"}
-        A lone series, a mapping from names to series, or an index whose last level is time.
+        A single series, a mapping from names to series, or an index whose last level is time.
     is_series : bool
         Whether a series is a pandas Series, not a DataFrame.
     names : tuple
-        Names of the levels of a MultiIndex in front of the time.
+        Names of the levels of a MultiIndex before the time.
     column_names : tuple
         Names of the levels of the columns.
     is_named : bool
@@ -67,7 +67,7 @@ class Layout:
 class Panel:
     """Frames by key, with the same columns in the same order.
 
-    The key of a lone series is None.
+    The key of a single series is None.
 
     Attributes
     ----------
@@ -96,8 +96,8 @@ class Panel:
 
     def align(self, columns: Sequence[Hashable]) -> Panel:
         """Every frame with these columns, in this order, others left out with one warning; see `align_columns`."""
-        first = next(iter(self.frames.values()))
-        used = align_columns(first.iloc[:0], columns, self.name).columns
+        key, first = next(iter(self.frames.items()))
+        used = align_columns(first.iloc[:0], columns, self.name_of(key)).columns
         return self.map(lambda frame, _: frame[list(used)])
 
     def beside(self, series: Panel) -> Panel:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import RobustScaler
 
 LARGEST_SCALED = 1e15  # sums of squares of thousands of such values still are single-precision numbers
-SMALLEST_DEVIATION = 1e-10  # networks without a scaler in front add 1e-8 and more to the deviation of a window
+SMALLEST_DEVIATION = 1e-10  # networks without a scaler before them add 1e-8 and more to the deviation of a window
 _LARGEST_LOGARITHM = 700.0  # whose exponential still is a number
 _LARGEST_RATIO = 3.0  # of the deviation of one part of a column to the scale that another part gives
 
@@ -260,13 +260,13 @@ def warn_of_raised_scales(scalers: Mapping[str, tuple[Scaler, Scaler]], columns:
     )
 
 
-def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: str, mend: str) -> None:
+def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: str, cure: str) -> None:
     """Refuse columns that move too little for a network to see without a scaler.
 
     Raises
     ------
     ValueError
-        With the name of the first such column, and how to mend it.
+        With the name of the first such column, and how to fix it.
 
     Shape
     -----
@@ -278,5 +278,5 @@ def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: 
         column = int(small.argmax())
         raise ValueError(
             f"{name} column {columns[column]!r} has a standard deviation of {scale[column]:.1e}, too small for a "
-            f"network to see: scale it, e.g. with {mend}"
+            f"network to see: scale it, e.g. with {cure}"
         )

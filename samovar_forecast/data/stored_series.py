@@ -139,14 +139,16 @@ class StoredSeries:
         """
         with tempfile.TemporaryFile(dir=self.folder) as file:
             scaled = np.memmap(file, dtype=np.float32, mode="w+", shape=self.values.shape)  # outlives the handle
-        for rows, frame in self.pieces(len(self), columns):
+        for rows, frame in self.pieces(0, len(self), columns):
             scaled[rows] = scale(frame)
         return scaled
 
-    def pieces(self, stop: int, columns: list[Hashable], n_values: int = 2**20) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows before `stop`, so many numbers at a time."""
+    def pieces(
+        self, start: int, stop: int, columns: list[Hashable], n_values: int = 2**20
+    ) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """The rows from `start` to before `stop`, so many numbers at a time."""
         size = max(1, n_values // len(self.columns))
-        for first in range(0, stop, size):
+        for first in range(start, stop, size):
             rows = slice(first, min(first + size, stop))
             yield rows, self.rows(rows, columns)
 

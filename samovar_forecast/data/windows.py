@@ -127,6 +127,16 @@ class Windows:
         """The block of each window: (n_windows,)."""
         return torch.zeros_like(self.starts) if self.block is None else self.block[self.starts]
 
+    def after_row(self, row: Tensor) -> Windows:
+        """The windows of one series with one more row before its first, which belongs to no context.
+
+        Shape
+        -----
+        row : (1, n_series)
+        """
+        known = None if self.known is None else _padded(self.known, 1, 0, 0.0)
+        return replace(self, values=torch.cat([row, self.values]), starts=self.starts + 1, known=known)
+
     def at(self, starts: Tensor) -> Windows:
         """Other windows over the same series."""
         return replace(self, starts=starts)

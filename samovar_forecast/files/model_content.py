@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ from torch.overrides import TorchFunctionMode
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
-from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.forecasting.fit import network_for
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.config import check_training_config
+from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
@@ -55,6 +54,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
         "series": [
             {
                 "name": _encode(key),
+                "number": series.number,
                 "n_rows": len(series.history),
                 "index": describe_index(series.history.index, data.frequency)
                 | {"name": _encode(series.history.index.name)},
@@ -90,12 +90,17 @@ def tensors_of(fitted: Fitted) -> dict[str, Tensor]:
         arrays["static_center"], arrays["static_scale"] = data.static_scaler.center, data.static_scaler.scale
         arrays["static"] = np.stack([series.static for series in every if series.static is not None])
     if fitted.calibration is not None:
-        arrays["scores"], arrays["floor"] = fitted.calibration.scores, fitted.calibration.floor
+        arrays |= {f"calibration_{name}": array for name, array in fitted.calibration.arrays().items()}
     return tensors | {name: torch.tensor(array).contiguous() for name, array in arrays.items()}
 
 
-def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Tensor]) -> Forecaster:
-    """The forecaster of a header and its tensors; its network lies on the CPU.
+def rebuild(
+    config_class: type[TrainingConfig],
+    network_class: type[ForecastNetwork],
+    header: dict[str, Any],
+    tensors: dict[str, Tensor],
+) -> Fitted:
+    """What is fitted, from a header and tensors; the network lies on the CPU.
 
     Raises
     ------
@@ -103,16 +108,16 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
         If something is missing or does not fit together.
     """
     given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
-    forecaster = cls(**given)
-    check_training_config(forecaster)
-    context_length, horizon = header["context_length"], forecaster.horizon
-    if forecaster.context_length not in (None, context_length):
-        raise ValueError(f"it has the context lengths {forecaster.context_length} and {context_length}")
+    config = config_class(**given)
+    check_training_config(config)
+    context_length, horizon = header["context_length"], config.horizon
+    if config.context_length not in (None, context_length):
+        raise ValueError(f"it has the context lengths {config.context_length} and {context_length}")
     if not (1 <= context_length <= _LONGEST_WINDOW and horizon <= _LONGEST_WINDOW):
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
     labels = {name: [_decode(label) for label in header[name]] for name in ("columns", "targets", "known", "static")}
-    _check_shapes(labels, horizon, header, arrays)
+    _check_shapes(labels, header, arrays)
     columns, known, static = labels["columns"], labels["known"], labels["static"]
     series: dict[Any, FittedSeries] = {}
     first = 0
@@ -126,12 +131,13 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
             pd.DataFrame(arrays["known_history"][rows], index=index, columns=known) if known else None,
             Scaler(arrays["center"][number], arrays["scale"][number], arrays["logarithmic"]),
             arrays["static"][number] if static else None,
+            described.get("number", number),
         )
     data = FittedData(
         horizon=horizon,
         context_length=context_length,
-        scaling=forecaster.scaler,
-        log1p=forecaster.log1p,
+        scaling=config.scaler,
+        log1p=config.log1p,
         columns=columns,
         targets=labels["targets"],
         frequency=frequency,
@@ -145,23 +151,27 @@ def rebuild(cls: type[Forecaster], header: dict[str, Any], tensors: dict[str, Te
     )
     calibration = None
     if header["calibration"] is not None:
-        calibration = Calibration(arrays["scores"], arrays["floor"], **header["calibration"])
+        found = {name.removeprefix("calibration_"): array for name, array in arrays.items()}
+        n_trained = max(1, len(found["curve"]) - 1) if "curve" in found else len(series)
+        numbers = [one.number for one in series.values()]
+        if not all(isinstance(number, int) and -1 <= number < max(n_trained, len(series)) for number in numbers):
+            raise ValueError(f"its series have the numbers {numbers[:5]}, and {n_trained} were trained on")
+        sizes = (horizon, len(labels["targets"]), n_trained)
+        calibration = Calibration.from_arrays(found, *sizes, **header["calibration"])
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
-    quantiles = None if forecaster.quantiles is None else tuple(forecaster.quantiles)
+    quantiles = None if config.quantiles is None else tuple(config.quantiles)
     summary = TrainingSummary(**header["training"])
-    network = _network(forecaster, data, weights)
-    forecaster.fitted_ = Fitted(network, data, quantiles, calibration, summary, forecaster.get_params(deep=False))
-    return forecaster
+    network = _network(network_class, config, data, weights)
+    hyperparameters = {field.name: getattr(config, field.name) for field in fields(config)}
+    return Fitted(network, data, quantiles, calibration, summary, hyperparameters)
 
 
-def _check_shapes(
-    labels: dict[str, list[Any]], horizon: int, header: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> None:
+def _check_shapes(labels: dict[str, list[Any]], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     n_rows = [described["n_rows"] for described in header["series"]]
     if min(n_rows) < 1 or sum(n_rows) != len(arrays["history"]):
         raise ValueError("its series do not have the rows that it holds")
     n_series, rows = len(n_rows), sum(n_rows)
-    columns, targets, known, static = (len(labels[name]) for name in ("columns", "targets", "known", "static"))
+    columns, known, static = (len(labels[name]) for name in ("columns", "known", "static"))
     shapes: dict[str, tuple[int, ...]] = {
         "center": (n_series, columns), "scale": (n_series, columns), "logarithmic": (columns,),
         "history": (rows, columns), "index": (rows,),
@@ -170,8 +180,6 @@ def _check_shapes(
         shapes |= {"known_center": (known,), "known_scale": (known,), "known_history": (rows, known)}
     if static:
         shapes |= {"static_center": (static,), "static_scale": (static,), "static": (n_series, static)}
-    if header["calibration"] is not None:
-        shapes |= {"scores": (len(arrays["scores"]), horizon, targets), "floor": (targets,)}
     kinds = {"index": "i", "logarithmic": "b"}
     wrong = [
         name
@@ -182,12 +190,13 @@ def _check_shapes(
         raise ValueError(f"{wrong} are not of the size that its columns and series ask for")
 
 
-def _network(forecaster: Forecaster, data: FittedData, weights: dict[str, Tensor]) -> ForecastNetwork:
+def _network(
+    network_class: type[ForecastNetwork], config: TrainingConfig, data: FittedData, weights: dict[str, Tensor]
+) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
-    network_class = forecaster.network_class
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = network_for(network_class, forecaster, data).state_dict()
+        sketch = network_for(network_class, config, data).state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -195,7 +204,7 @@ def _network(forecaster: Forecaster, data: FittedData, weights: dict[str, Tensor
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with torch.random.fork_rng(devices=[]):
-        network = network_for(network_class, forecaster, data)
+        network = network_for(network_class, config, data)
     network.load_state_dict(weights)
     return network.eval()
 

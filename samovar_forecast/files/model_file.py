@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,19 +16,17 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.atomic_files import replace_file
 from samovar_forecast.files.model_content import describe, rebuild, tensors_of
 from samovar_forecast.files.older_formats import modernise
+from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.training.fingerprints import digest_of
-
-F = TypeVar("F", bound=Forecaster)
 
 FORMAT_VERSION = 3
 LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
 _HEADER, _DIGEST = "samovar_forecast", "sha256"
 _PACKAGE = "samovar_forecast.forecasters"  # the home of the classes in files that name none
-# What reading can meet in a file that somebody wrote by hand; anything else is a fault of this package.
+# What reading can meet in a file that was written by hand; anything else is a fault of this package.
 _WRONG_CONTENT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
                   ValueError)  # fmt: skip
 
@@ -36,8 +35,8 @@ class ModelFileError(ValueError):
     """The file is not a model of this package, is damaged, or holds another kind of model."""
 
 
-def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
-    """Write a fitted forecaster to one file; see `Forecaster.save` and `replace_file`.
+def save(fitted: Fitted, cls: type, path: str | os.PathLike[str]) -> None:
+    """Write what is fitted, and the name of the forecaster's class, to one file; see `Forecaster.save`.
 
     A `random_state` object is stored as None; `logger`, `log_dir` and `checkpoint_dir` belong to the machine that
     trained and are not stored.
@@ -53,14 +52,13 @@ def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written; an older file of the same name survives.
     """
-    fitted = forecaster.fitted_
     tensors = tensors_of(fitted)
     versions = {name: version(name) for name in ("samovar-forecast", "torch", "pandas", "numpy", "safetensors")}
     header = json.dumps(
         {
             "format": FORMAT_VERSION,
-            "class": type(forecaster).__qualname__,
-            "module": type(forecaster).__module__,
+            "class": cls.__qualname__,
+            "module": cls.__module__,
             "versions": versions | {"python": platform.python_version()},
             **describe(fitted),
         }
@@ -72,10 +70,20 @@ def save(forecaster: Forecaster, path: str | os.PathLike[str]) -> None:
     replace_file(path, to_bytes(tensors, {_HEADER: header}))
 
 
-def load(cls: type[F], path: str | os.PathLike[str]) -> F:
-    """Read a forecaster from a file; see `Forecaster.load`.
+def load(
+    path: str | os.PathLike[str], cls: type[Any], known: Mapping[tuple[str, str], type[Any]]
+) -> tuple[type[Any], Fitted]:
+    """The class of a forecaster and what is fitted, from a file; see `Forecaster.load`.
 
     Nothing from the file is executed or imported; the network lands on the CPU.
+
+    Parameters
+    ----------
+    path : path
+    cls : type
+        The class that is wanted, or a base of it.
+    known : mapping
+        Every class that the file may hold, by module and name.
 
     Raises
     ------
@@ -88,7 +96,7 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
     name, module = header.get("class"), header.get("module", _PACKAGE)
     if not (isinstance(name, str) and isinstance(module, str)):
         raise ModelFileError(f"{path} is not a complete model file: it names no class")
-    registered = _known_classes().get((module, name))
+    registered = known.get((module, name))
     if registered is None:
         package, *_ = module.split(".")
         cure = f"import {module} first, which defines it" if package != "samovar_forecast" else "update the package"
@@ -97,22 +105,9 @@ def load(cls: type[F], path: str | os.PathLike[str]) -> F:
         raise ModelFileError(f"{path} holds a {name}, not a {cls.__name__}; load it by {name}.load or Forecaster.load")
     try:
         modernise(header, tensors)
-        return rebuild(registered, header, tensors)
+        return registered, rebuild(registered, registered.network_class, header, tensors)
     except _WRONG_CONTENT as error:
         raise ModelFileError(f"{path} is not a complete model file: {error}") from error
-
-
-def _known_classes() -> dict[tuple[str, str], type[Forecaster]]:
-    """Every forecaster class that has been defined, by module and name: those of a file are looked up, not imported."""
-    import samovar_forecast.forecasters  # noqa: F401  # defines those of the package
-
-    known: dict[tuple[str, str], type[Forecaster]] = {}
-    waiting = list(Forecaster.__subclasses__())
-    while waiting:
-        cls = waiting.pop(0)
-        known[cls.__module__, cls.__qualname__] = cls  # of several in a notebook, the one defined last
-        waiting += cls.__subclasses__()
-    return known
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

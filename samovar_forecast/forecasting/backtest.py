@@ -44,7 +44,7 @@ def backtest(
     # A series that training has not seen is scaled by the rows before the first cutoff: nothing looks ahead.
     scaler = data.scaler_of(key, frame.iloc[:first])
     windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=X, static=static)
-    forecast, by_level = forecast_in_units(fitted, windows, [scaler], data.horizon, levels)
+    forecast, by_level = forecast_in_units(fitted, windows, {key: scaler}, data.horizon, levels)
     actual = np.lib.stride_tricks.sliding_window_view(frame[data.targets].to_numpy(), data.horizon, axis=0)[cutoffs]
     dims = ("cutoff", "step", "series")
     last_observed = frame.index[cutoffs - 1]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from samovar_forecast.data.fitted_data import FittedData
 from samovar_forecast.data.frames import check_observed
 from samovar_forecast.data.panel import Panel
-from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.scaling import Scaler, scale_frame
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import activity, interpolate_levels, widen_beyond_horizon
+from samovar_forecast.forecasting.outages import Outages, find_outages
 from samovar_forecast.forecasting.rolling import forecast_batches
 
 
@@ -24,8 +28,8 @@ def newest_windows(
     given: Mapping[Hashable, pd.DataFrame],
     statics: Mapping[Hashable, NDArray[np.float32]],
     steps: int,
-) -> tuple[Windows, list[Scaler]]:
-    """The newest context of every series as one set of windows, and the scaling of each series.
+) -> tuple[Windows, dict[Hashable, Scaler]]:
+    """The newest context of every series as one set of windows, and the scaling of each series by its name.
 
     Parameters
     ----------
@@ -42,24 +46,29 @@ def newest_windows(
     Raises
     ------
     ValueError
-        If a target has no value in its context, or a row of the known covariates is missing.
+        If no target of a series has a value in its context, or a row of the known covariates is missing.
     """
-    parts, scalers = [], []
+    parts: list[Windows] = []
+    scalers: dict[Hashable, Scaler] = {}
     for key, whole in panel.frames.items():
-        frame = whole.iloc[-data.context_length :]
-        check_observed(frame, data.targets, panel.name_of(key))
-        scalers.append(data.scaler_of(key, whole))
-        cutoff = np.array([len(frame)])
-        parts.append(
-            data.windows(
-                frame, cutoff, steps, scalers[-1], key=key, X=given.get(key), static=statics.get(key), n_future=steps
-            )
-        )
+        frame, name = whole.iloc[-data.context_length :], panel.name_of(key)
+        dead = frame[data.targets].isna().all()
+        if dead.all():
+            check_observed(frame, data.targets, name)
+        scalers[key] = scaler = data.scaler_of(key, whole)
+        windows = data.windows(
+            frame, np.array([len(frame)]), steps, scaler,
+            key=key, X=given.get(key), static=statics.get(key), n_future=steps,
+        )  # fmt: skip
+        if dead.any() and len(whole) > len(frame):
+            last_known = whole.iloc[: -len(frame)].ffill().iloc[-1:]
+            windows = windows.after_row(torch.from_numpy(scale_frame(last_known, scaler, name)))
+        parts.append(windows)
     return Windows.join(parts), scalers
 
 
 def forecast_in_units(
-    fitted: Fitted, windows: Windows, scalers: Sequence[Scaler], steps: int, levels: Sequence[float] = ()
+    fitted: Fitted, windows: Windows, scalers: Mapping[Hashable, Scaler], steps: int, levels: Sequence[float] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Forecast `steps` rows after every window, in the units of the data.
 
@@ -69,8 +78,8 @@ def forecast_in_units(
     ----------
     fitted : Fitted
     windows : Windows
-    scalers : sequence of Scaler
-        The scaling of each block of the windows.
+    scalers : mapping
+        The scaling of each block of the windows, by the name of its series, in the order of the blocks.
     steps : int
     levels : sequence of float
         Quantiles to forecast beside the points.
@@ -83,21 +92,78 @@ def forecast_in_units(
     n_targets = len(fitted.data.targets)
     points = np.empty((len(windows), steps, n_targets))
     by_level = np.empty((*points.shape, len(levels)))
-    for rows, outputs in forecast_batches(fitted.network, windows, steps):
+    for rows, outputs in forecast_scaled(fitted, windows, list(scalers), steps):
         scaled = outputs[..., fitted.network.point_output]
         batch = windows.at(windows.starts[rows])
-        scaled_levels = quantiles_of(fitted, outputs, levels, batch) if levels else None
-        for some, scaler in _by_scaler(batch, scalers):
+        scaled_levels = quantiles_of(fitted, outputs, levels, batch, list(scalers)) if levels else None
+        for some, scaler in _by_scaler(batch, list(scalers.values())):
             points[rows][some] = scaler.inverse(scaled[some], n_targets)
             if scaled_levels is not None:
                 by_level[rows][some] = scaler.inverse_quantiles(scaled_levels[some])
     return points, by_level
 
 
+def forecast_scaled(
+    fitted: Fitted, windows: Windows, keys: Sequence[Hashable], steps: int
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """What `forecast_batches` gives, with the last known level where a target has no value in its context.
+
+    Trained quantiles then are those of a normal distribution around that level, as far off as two rows of the series
+    are from one another.
+
+    Warns
+    -----
+    UserWarning
+        Names every such target.
+
+    Shape
+    -----
+    forecasts : (batch, steps, n_targets, n_outputs)
+    """
+    outages = find_outages(windows)
+    if outages is not None:
+        _warn_of(outages, windows, fitted, keys)
+    offsets = np.zeros(fitted.network.n_outputs, dtype=np.float32)
+    if fitted.quantiles is not None:
+        offsets += np.sqrt(2) * np.array([NormalDist().inv_cdf(level) for level in fitted.quantiles])
+    for rows, outputs in forecast_batches(fitted.network, windows, steps):
+        if outages is None:
+            yield rows, outputs
+        else:
+            dead, level = (part[rows, None, :, None] for part in outages)
+            yield rows, np.where(dead, level + offsets, outputs)
+
+
+def _warn_of(outages: Outages, windows: Windows, fitted: Fitted, keys: Sequence[Hashable]) -> None:
+    blocks = windows.blocks.numpy()
+    for block, target in sorted({(int(blocks[row]), int(target)) for row, target in np.argwhere(outages.dead)}):
+        name = "y" if keys[block] is None else f"y of series {keys[block]!r}"
+        chosen = outages.dead[blocks == block, target]
+        of_all = "" if len(chosen) == 1 else f" {int(chosen.sum())} of {len(chosen)} times"
+        warnings.warn(
+            f"{name} column {fitted.data.targets[target]!r} has no value in the {windows.context_length} rows before "
+            f"the forecast{of_all}: its last known level stands in, with intervals as wide as the series",
+            stacklevel=5,
+        )
+
+
 def quantiles_of(
-    fitted: Fitted, outputs: NDArray[np.float32], levels: Sequence[float], windows: Windows
+    fitted: Fitted,
+    outputs: NDArray[np.float32],
+    levels: Sequence[float],
+    windows: Windows,
+    keys: Sequence[Hashable],
 ) -> NDArray[np.float64]:
     """Quantiles, scaled, of what the network gave after each window.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    outputs : ndarray
+    levels : sequence of float
+    windows : Windows
+    keys : sequence
+        The name of the series of each block of the windows.
 
     Raises
     ------
@@ -119,7 +185,8 @@ def quantiles_of(
         )
     active = activity(windows.values, windows.cutoffs, data.context_length, data.horizon, len(data.targets))
     point = outputs[..., point_output, None].astype(np.float64)
-    return point + fitted.calibration.spread(levels, active, outputs.shape[1])
+    numbers = np.array([data.number_of(key) for key in keys])[windows.blocks.numpy()]
+    return point + fitted.calibration.spread(levels, active, outputs.shape[1], numbers)
 
 
 def _by_scaler(windows: Windows, scalers: Sequence[Scaler]) -> Iterator[tuple[slice | int, Scaler]]:

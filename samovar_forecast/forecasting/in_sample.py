@@ -12,8 +12,7 @@ from samovar_forecast.data.panel import Panel
 from samovar_forecast.data.scaling import scale_frame
 from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.forecasting.fitted import Fitted
-from samovar_forecast.forecasting.forecast import forecast_in_units
-from samovar_forecast.forecasting.rolling import forecast
+from samovar_forecast.forecasting.forecast import forecast_in_units, forecast_scaled
 
 
 def forecast_in_sample(
@@ -44,7 +43,7 @@ def forecast_in_sample(
         scaler = data.scaler_of(key, frame.iloc[:first])
         cutoffs = np.arange(first, len(frame), data.horizon)
         windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=given.get(key), static=statics.get(key))
-        points, _ = forecast_in_units(fitted, windows, [scaler], data.horizon)
+        points, _ = forecast_in_units(fitted, windows, {key: scaler}, data.horizon)
         frames[key] = pd.DataFrame(points.reshape(-1, len(data.targets)), frame.index[first:], columns)
     return frames
 
@@ -75,7 +74,7 @@ def score(fitted: Fitted, panel: Panel, given: Mapping[Hashable, pd.DataFrame]) 
             series.history, cutoff, steps, series.scaler,
             key=key, X=given.get(key), static=series.static, n_future=steps,
         )  # fmt: skip
-        outputs = forecast(fitted.network, windows, steps)
+        ((_, outputs),) = forecast_scaled(fitted, windows, [key], steps)
         actual = scale_frame(frame[data.targets], series.scaler, panel.name_of(key))
         errors.append((outputs[0, ..., fitted.network.point_output] - actual).ravel())
     squared = np.concatenate(errors).astype(np.float64) ** 2

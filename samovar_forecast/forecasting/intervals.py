@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,105 +19,287 @@ from samovar_forecast.forecasting.rolling import forecast
 from samovar_forecast.networks.network import ForecastNetwork
 
 MOST_WINDOWS = 2_000  # evenly spaced over the validation rows; more change little and cost a forecast each
+MOST_OF_SERIES = 50  # a panel of many series has more windows than that, so that each series has some
 MOST_TRAINED = 200  # where nothing is held out: errors on windows that were trained on are too small, however many
 MOST_ERRORS = 2**25  # of all windows together, a quarter of a gigabyte: wide data are judged by fewer windows
+MOST_SCORES = 2**24  # of all curves together, 64 megabytes in memory and in a model file
+LEAST_WINDOWS = 20  # from which on a category is scored apart: the widest error among 20 has a coverage of 0.95
+LEAST_HORIZONS = 4  # rows that the windows of one series must span to be scored apart: windows that overlap agree
+N_PAIRS = 4_096  # of rows that are drawn to see how far apart two values of a series are
+FLOOR = 0.1  # of the deviation of a series: the smallest scale of an error
+LEVELS = (0.5, 2.0)  # of the deviation of a series: below the first a context is calm, from the second on restless
+ROUNDING = 1e-5  # of the deviation of a series: forecasts differ by as much from one device or batch to another
 _COVERAGES = np.linspace(0, 1, 201)
+
+# Kinds of contexts: moving and calm, usual or restless; intermittent and the same; still; without a value.
+_CLASSES: tuple[tuple[int, ...], ...] = ((0, 1, 2), (3, 4, 5), (6,))
+_MOVING, _INTERMITTENT, _STILL, _UNOBSERVED = 0, 3, 6, 7
+_N_KINDS = 8
+
+
+class Activity(NamedTuple):
+    """How contexts moved before their cutoffs.
+
+    Attributes
+    ----------
+    deviation : ndarray
+        Standard deviation of a context, to which its newest rows contribute most.
+    still : ndarray
+        Share of the steps between observed values that do not change the value: 1 of a constant context or a
+        single value, NaN where nothing was observed.
+
+    Shape
+    -----
+    deviation, still : (n_cutoffs, n_targets)
+    """
+
+    deviation: NDArray[np.float64]
+    still: NDArray[np.float64]
+
+    def kind(self, unit: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Kind of each context: without a value, still, or its level of deviation and whether most steps are still."""
+        kind = np.digitize(self.deviation / unit, LEVELS) + np.where(self.still > 0.5, _INTERMITTENT, _MOVING)
+        kind = np.where(self.still == 1, _STILL, kind)
+        return np.where(np.isnan(self.still), _UNOBSERVED, kind)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far forecasts were off, per step and target, as multiples of each window's own `activity`.
+    """Errors of forecasts per step and target, relative to the deviation of each context.
 
-    The intervals widen and narrow with how much the context moves, so they travel between months that are easier
-    and harder than those of the calibration.
+    Relative errors let intervals widen and narrow with the context. Contexts of different kinds and series with
+    enough windows of their own are scored apart (a Mondrian taxonomy), so that those which stand still decide nothing
+    about those which move, and one series nothing about another.
 
     Attributes
     ----------
     scores : ndarray
-        Quantiles of the absolute errors, as multiples of the activity, at coverages evenly spread over [0, 1].
-    floor : ndarray
-        Smallest activity that counts, so that a constant context has an interval too.
+        Curves: quantiles of the absolute relative errors at coverages evenly spread over [0, 1].
+    curve : ndarray
+        Number of the curve for each series of a panel in the order of training, kind of context, and target. The
+        last row is that of any other series, and the only one where training had a single series.
+    unseen : ndarray
+        Kinds of contexts that the windows had too few of. Their errors are at least those of normal values with the
+        deviation of the context.
+    windows : ndarray
+        Windows that each curve comes from. They overlap, so they say less than as many independent ones.
+    unconditional : ndarray
+        Quantiles of the distance between two rows of one series, for contexts without a value.
+    deviation : ndarray
+        Standard deviation of the targets on the scale of the network, about 1 of standardised series.
     n_windows : int
-        Windows behind the scores. They overlap, so they say less than as many independent ones.
+        All windows together.
     held_out : bool
         Whether the network had not been trained on those windows.
 
     Shape
     -----
-    scores : (n_coverages, horizon, n_targets)
-    floor : (n_targets,)
+    scores : (n_curves, n_coverages, horizon)
+    curve : (n_series + 1 or 1, n_kinds, n_targets)
+    unseen : (n_kinds, n_targets)
+    windows : (n_curves,)
+    unconditional : (n_coverages, n_targets)
+    deviation : (n_targets,)
 
     References
     ----------
     Lei et al., "Distribution-free predictive inference for regression", JASA 2018, section on locally weighted
-    conformal inference.
+    conformal inference. Vovk, Gammerman & Shafer, "Algorithmic learning in a random world", 2005, section 4.5 on
+    Mondrian conformal predictors. Boström & Johansson, "Mondrian conformal regressors", COPA 2020. Ding et al.,
+    "Class-conditional conformal prediction with many classes", NeurIPS 2023, for classes with few members.
     """
 
-    scores: NDArray[np.float64]
-    floor: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    curve: NDArray[np.int64]
+    unseen: NDArray[np.bool_]
+    windows: NDArray[np.int64]
+    unconditional: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     n_windows: int
     held_out: bool
 
-    def spread(self, levels: Sequence[float], activity: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays for a model file, by name."""
+        names = ("scores", "curve", "unseen", "windows", "unconditional", "deviation")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        horizon: int,
+        n_targets: int,
+        n_series: int,
+        n_windows: int,
+        held_out: bool,
+    ) -> Calibration:
+        """The calibration of a model file.
+
+        Older files hold one curve per target, `scores` (n_coverages, horizon, n_targets), and `floor` (n_targets,), a
+        tenth of the median deviation of the contexts. They do not say how far two rows are apart: the last step's
+        error at that deviation stands for it.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not of the size that horizon, targets and series ask for.
+        """
+        n_coverages = len(_COVERAGES)
+        if "curve" not in arrays:
+            scores, floor = arrays["scores"], arrays["floor"]
+            if scores.shape != (n_coverages, horizon, n_targets) or floor.shape != (n_targets,):
+                raise ValueError("scores and floor are not of the size that its columns ask for")
+            return cls(
+                scores=scores.transpose(2, 0, 1).astype(np.float32),
+                curve=np.tile(np.arange(n_targets), (1, _N_KINDS, 1)),
+                unseen=np.zeros((_N_KINDS, n_targets), dtype=bool),
+                windows=np.full(n_targets, n_windows),
+                unconditional=scores[:, -1].astype(np.float64) * floor / FLOOR,
+                deviation=floor / FLOOR,
+                n_windows=n_windows,
+                held_out=held_out,
+            )
+        n_curves, n_rows = len(arrays["scores"]), n_series + 1 if n_series > 1 else 1
+        expected = {
+            "scores": (np.float32, (n_curves, n_coverages, horizon)),
+            "curve": (np.int64, (n_rows, _N_KINDS, n_targets)),
+            "unseen": (np.bool_, (_N_KINDS, n_targets)),
+            "windows": (np.int64, (n_curves,)),
+            "unconditional": (np.float64, (n_coverages, n_targets)),
+            "deviation": (np.float64, (n_targets,)),
+        }
+        wrong = [name for name, form in expected.items() if (arrays[name].dtype, arrays[name].shape) != form]
+        curve = arrays["curve"]
+        if wrong or curve.min() < 0 or curve.max() >= n_curves:
+            raise ValueError(f"{wrong or ['curve']} are not of the size that its columns and series ask for")
+        return cls(**{name: arrays[name] for name in expected}, n_windows=n_windows, held_out=held_out)
+
+    def spread(
+        self,
+        levels: Sequence[float],
+        activity: Activity,
+        steps: int,
+        series: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
         """Distance of each quantile from the point forecast, on the scale of the network.
 
-        Beyond the horizon the spread of its last step grows with the square root of the step, as a random
-        walk's does.
+        Beyond the horizon the spread of its last step grows with the square root of the step, as a random walk's
+        does. A context without a value has the distance between two rows of the series that are drawn at random.
+
+        Parameters
+        ----------
+        levels : sequence of float
+            Levels of the quantiles.
+        activity : Activity
+            Of the contexts.
+        steps : int
+            Steps of the forecast.
+        series : ndarray or None
+            Position of the series of each cutoff among those of training, -1 for a series that training did not see.
+            None: -1 for all.
 
         Shape
         -----
-        activity : (n_cutoffs, n_targets)
+        series : (n_cutoffs,)
         output : (n_cutoffs, steps, n_targets, n_levels), ascending in the levels
         """
         signed = 2 * np.asarray(levels, dtype=np.float64) - 1
         coverage = np.abs(signed)
+        n_cutoffs, n_targets = activity.deviation.shape
+        series = np.full(n_cutoffs, -1) if series is None or len(self.curve) == 1 else series
+        kind = activity.kind(self.deviation)
+        curve = self.curve[series[:, None], kind, np.arange(n_targets)]  # (n_cutoffs, n_targets)
+        self._warn(coverage, int(self.windows[curve].min()))
+        horizon = self.scores.shape[2]
+        step = np.arange(1, steps + 1)
+        of_step = np.minimum(step, horizon) - 1
+        growth = np.sqrt(np.maximum(step, horizon) / horizon)
+        scale = np.maximum(activity.deviation, FLOOR * self.deviation)
+        unseen, unobserved = self.unseen[kind, np.arange(n_targets)], kind == _UNOBSERVED
+        spread = np.empty((n_cutoffs, steps, n_targets, len(coverage)))
+        for number, one in enumerate(coverage):
+            scores = _at_coverage(self.scores, one, axis=1)[:, of_step]  # (n_curves, steps)
+            distance = scores[curve].swapaxes(1, 2)  # (n_cutoffs, steps, n_targets)
+            normal = NormalDist().inv_cdf(0.5 + min(one, _COVERAGES[-2]) / 2)
+            distance = np.where(unseen[:, None], np.maximum(distance, normal), distance) * scale[:, None]
+            distance = np.where(unobserved[:, None], _at_coverage(self.unconditional, one, axis=0), distance)
+            distance += ROUNDING * self.deviation  # contexts that stand still have errors that are exactly those here
+            spread[..., number] = np.sign(signed[number]) * growth[:, None] * distance
+        return spread
+
+    def _warn(self, coverage: NDArray[np.float64], n_windows: int) -> None:
         if not self.held_out:
             warnings.warn(
                 "the intervals come from errors on the training windows, because validation_fraction held out no "
                 "horizon: they are too narrow; hold out more rows, or train quantiles",
-                stacklevel=4,
+                stacklevel=5,
             )
-        elif coverage.max() * (self.n_windows + 1) > self.n_windows:
+        elif coverage.max() * (n_windows + 1) > n_windows:
             warnings.warn(
-                f"{self.n_windows} validation windows tell nothing beyond a coverage of "
-                f"{self.n_windows / (self.n_windows + 1):.3g}: the widest error among them is used",
-                stacklevel=4,
+                f"{n_windows} validation windows tell nothing beyond a coverage of "
+                f"{n_windows / (n_windows + 1):.3g}: the widest error among them is used",
+                stacklevel=5,
             )
-        horizon = self.scores.shape[1]
-        position = np.interp(coverage, _COVERAGES, np.arange(len(_COVERAGES)))
-        low = position.astype(int)
-        high = np.minimum(low + 1, len(_COVERAGES) - 1)
-        part = (position - low)[:, None, None]
-        scores = self.scores[low] * (1 - part) + self.scores[high] * part  # (n_levels, horizon, n_targets)
-        step = np.arange(1, steps + 1)
-        growth = np.sqrt(np.maximum(step, horizon) / horizon)
-        scores = scores[:, np.minimum(step, horizon) - 1] * growth[:, None] * np.sign(signed)[:, None, None]
-        return scores.transpose(1, 2, 0) * np.maximum(activity, self.floor)[:, None, :, None]
 
 
 def calibrate(network: ForecastNetwork, windows: Windows, *, held_out: bool) -> Calibration:
     """Measure the errors of a trained network on windows, not on all of them where there are many.
 
-    That of a coverage c is the error with the rank ``ceil(c (n + 1))`` among n, so that a further window is
-    covered with probability c at least, were the windows exchangeable.
+    The score of a coverage c is the error with the rank ``ceil(c (n + 1))`` among the n of its category, so that a
+    further window of that category is covered with probability c at least, were its windows exchangeable. A category
+    is a kind of context of one series; one with few windows shares those of its kind in all series, and where these
+    are few too, all windows of the target.
     """
-    starts = windows.starts.cpu()
+    windows = windows.to(torch.device("cpu"))
+    n_targets, horizon, block = windows.n_targets, windows.horizon, windows.block
+    n_series = 1 if block is None else int(block.max()) + 1
     most = MOST_WINDOWS if held_out else MOST_TRAINED
-    n_windows = min(len(starts), most, max(100, MOST_ERRORS // (windows.horizon * windows.n_targets)))
-    windows = windows.to(torch.device("cpu")).at(starts[torch.linspace(0, len(starts) - 1, n_windows).long()])
-    n_targets, horizon, cutoffs = windows.n_targets, windows.horizon, windows.cutoffs
+    if held_out and n_series > 1:
+        most = max(most, MOST_OF_SERIES * n_series)
+    most = min(most, max(100, MOST_ERRORS // (horizon * n_targets)))
+    n_available, windows = len(windows), windows.at(windows.starts[evenly_spaced(len(windows), most)])
+    series, cutoffs = windows.blocks, windows.cutoffs
     outputs = forecast(network, windows, horizon)
     point = outputs[..., network.point_output].astype(np.float64)
+    targets = windows.values[:, -n_targets:].numpy()
     rows = (cutoffs.unsqueeze(1) + torch.arange(horizon)).numpy()
-    errors = np.abs(windows.values[:, -n_targets:].numpy()[rows] - point)  # (n_windows, horizon, n_targets)
+    errors = np.abs(targets[rows] - point)  # (n_windows, horizon, n_targets)
+
+    # Of the training rows: a shift among the held-out ones does not change what counts as restless.
+    ends = np.full(n_series, len(targets))
+    if held_out:
+        np.minimum.at(ends, series.numpy(), cutoffs.numpy())
+    distances = _distances(targets, np.zeros(len(targets), dtype=int) if block is None else block.numpy(), ends)
+    counted = np.isfinite(distances)
+    squares = np.where(counted, distances, 0) ** 2
+    deviation = np.sqrt(squares.sum(0) / 2 / counted.sum(0).clip(1))  # that of one value is half the mean square
+    deviation[deviation == 0] = 1.0
     active = activity(windows.values, cutoffs, windows.context_length, horizon, n_targets)
-    floor = np.maximum(0.1 * np.median(active, axis=0), 1e-12)
-    errors = errors / np.maximum(active, floor)[:, None, :]
-    return Calibration(_quantiles(errors), floor, n_windows, held_out)
+    errors /= np.maximum(active.deviation, FLOOR * deviation)[:, None]
+    kind = active.kind(deviation)
+    errors.swapaxes(1, 2)[kind == _UNOBSERVED] = np.nan  # they say nothing about contexts with values
+    rows_apart = n_available / len(windows)
+    least_of_series = max(LEAST_WINDOWS, math.ceil(LEAST_HORIZONS * horizon / rows_apart))
+    scores, curve, unseen, of_curve = _curves(errors, kind, series.numpy(), n_series, least_of_series)
+    unconditional = _quantiles(distances[:, None])[:, 0]
+    return Calibration(scores, curve, unseen, of_curve, unconditional, deviation, len(windows), held_out)
 
 
-def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int, n_targets: int) -> NDArray[np.float64]:
-    """How much each target moved in front of each cutoff: a deviation to which the newest rows contribute most.
+def evenly_spaced(n_available: int, n_most: int) -> Tensor:
+    """At most so many of the numbers from 0 to `n_available` - 1, with the first and the last, evenly spread.
+
+    Examples
+    --------
+    >>> evenly_spaced(41, 5), evenly_spaced(3, 5)
+    (tensor([ 0, 10, 20, 30, 40]), tensor([0, 1, 2]))
+    """
+    n_chosen = min(n_available, n_most)
+    # In integers: single precision knows no odd number beyond 2^24.
+    return torch.arange(n_chosen) * (n_available - 1) // max(n_chosen - 1, 1)
+
+
+def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int, n_targets: int) -> Activity:
+    """How much each target moved before each cutoff.
 
     A quarter of the variance is that of the whole context, three quarters that of its newest `horizon` rows, over
     what was observed; where that is less than two of the newest rows, all of it is that of the context. Of the
@@ -124,21 +309,21 @@ def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int,
     -----
     values : (n_rows, n_series)
     cutoffs : (n_cutoffs,)
-    output : (n_cutoffs, n_targets)
 
     Examples
     --------
-    >>> activity(torch.tensor([[0.0], [torch.nan], [2.0], [9.0]]), torch.tensor([3]), 3, 3, 1)
-    array([[1.]])
+    >>> activity(torch.tensor([[0.0], [torch.nan], [2.0], [2.0], [9.0]]), torch.tensor([4]), 4, 2, 1)
+    Activity(deviation=array([[0.47140452]]), still=array([[0.5]]))
     """
     contexts = np.lib.stride_tricks.sliding_window_view(values[:, -n_targets:].numpy(), context_length, axis=0)
-    variances = np.empty((len(cutoffs), n_targets))
+    variances, still = np.empty((2, len(cutoffs), n_targets))
     for number, cutoff in enumerate(cutoffs.tolist()):  # one by one: all contexts together may not fit in memory
         context = contexts[cutoff - context_length].astype(np.float64)  # (n_targets, context_length)
         whole, newest = _variance(context), context[:, -horizon:]
         moving = np.where((~np.isnan(newest)).sum(1) > 1, _variance(newest), whole)
         variances[number] = 0.25 * whole + 0.75 * moving
-    return np.sqrt(variances)
+        still[number] = _share_still(context)
+    return Activity(np.sqrt(variances), still)
 
 
 def _variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,6 +334,86 @@ def _variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return (np.where(observed, rows - mean, 0) ** 2).sum(1) / count[:, 0]
 
 
+def _share_still(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of equal neighbours among what was observed in each row: 1 of a single value, NaN of none."""
+    observed = ~np.isnan(rows)
+    newest = np.maximum.accumulate(np.where(observed, np.arange(rows.shape[1]), 0), axis=1)
+    held = np.take_along_axis(rows, newest, axis=1)  # the newest value observed so far
+    moves = (observed[:, 1:] & ~np.isnan(held[:, :-1]) & (held[:, 1:] != held[:, :-1])).sum(1)
+    count = observed.sum(1)
+    return np.where(count > 0, 1 - moves / (count - 1).clip(1), np.nan)
+
+
+def _distances(targets: NDArray[np.float32], block: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Distances between rows of one block before its end, drawn at random from a fixed seed: (N_PAIRS, n_targets).
+
+    Shape
+    -----
+    targets : (n_rows, n_targets)
+    block : (n_rows,), ascending
+    ends : (n_blocks,), row numbers
+    """
+    draw = np.random.default_rng(0)
+    drawn = block[draw.integers(len(block), size=N_PAIRS)]  # longer series more often
+    low, high = np.searchsorted(block, drawn), np.minimum(np.searchsorted(block, drawn, side="right"), ends[drawn])
+    first, second = (targets[draw.integers(low, high)].astype(np.float64) for _ in range(2))
+    return np.abs(first - second)
+
+
+def _curves(
+    errors: NDArray[np.float64],
+    kind: NDArray[np.int64],
+    series: NDArray[np.int64],
+    n_series: int,
+    least_of_series: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Scores of every category with enough windows, which curve is whose, and windows per curve; see `Calibration`.
+
+    Shape
+    -----
+    errors : (n_windows, horizon, n_targets)
+    kind : (n_windows, n_targets)
+    series : (n_windows,)
+    """
+    horizon, n_targets = errors.shape[1:]
+    of_all = _quantiles(errors).transpose(2, 0, 1)
+    scores = [one.astype(np.float32) for one in of_all]
+    windows = (kind != _UNOBSERVED).sum(0).tolist()
+    curve = np.tile(np.arange(n_targets), (n_series + 1, _N_KINDS, 1))
+    unseen = np.zeros((_N_KINDS, n_targets), dtype=bool)
+    most_curves = max(n_targets, MOST_SCORES // (len(_COVERAGES) * horizon))
+    counts = np.zeros((n_series, _N_KINDS, n_targets), dtype=np.int64)
+    np.add.at(counts, (series[:, None], kind, np.arange(n_targets)), 1)
+
+    def split(slot: tuple[Any, Any, int], chosen: NDArray[np.bool_]) -> None:
+        """Give the windows of a category a curve of their own."""
+        if len(scores) < most_curves and chosen.sum() < windows[curve[slot].flat[0]]:
+            target = slot[-1]
+            own = _quantiles(errors[chosen, :, target, None])[..., 0]
+            curve[slot] = len(scores)
+            scores.append(np.where(np.isnan(own), of_all[target], own).astype(np.float32))
+            windows.append(int(chosen.sum()))
+
+    everywhere = slice(None)
+    # Calm and usual contexts of one series differ less than relative errors allow for; those of many series may not.
+    levels = (slice(0, 2), slice(2, 3)) if n_series == 1 else (slice(0, 1), slice(1, 2), slice(2, 3))
+    for target in range(n_targets):
+        for kinds in _CLASSES:
+            chosen = np.isin(kind[:, target], kinds)
+            if chosen.sum() < min(LEAST_WINDOWS, windows[target]):
+                unseen[list(kinds), target] = True
+                continue
+            split((everywhere, list(kinds), target), chosen)
+            for level in levels:
+                chosen = np.isin(kind[:, target], kinds[level])
+                if chosen.sum() >= LEAST_WINDOWS:
+                    split((everywhere, list(kinds[level]), target), chosen)
+    for owner, one, target in np.argwhere(counts >= least_of_series).tolist():
+        if n_series > 1 and one != _UNOBSERVED:
+            split((owner, one, target), (kind[:, target] == one) & (series == owner))
+    return np.stack(scores), curve[-1:] if n_series == 1 else curve, unseen, np.array(windows)
+
+
 def _quantiles(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quantiles of the observed errors at every coverage: (n_coverages, horizon, n_targets).
 
@@ -157,8 +422,19 @@ def _quantiles(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     found = _ranked(errors)
     for pooled in (errors.reshape(-1, 1, errors.shape[2]), errors.reshape(-1, 1, 1)):
-        found = np.where(np.isnan(found), _ranked(pooled), found)
+        if np.isnan(found).any():
+            found = np.where(np.isnan(found), _ranked(pooled), found)
     return found
+
+
+def _at_coverage(scores: NDArray[np.floating], coverage: float, axis: int) -> NDArray[np.float64]:
+    """Scores at one coverage, linear between those at hand."""
+    position = np.interp(coverage, _COVERAGES, np.arange(len(_COVERAGES)))
+    low = int(position)
+    high = min(low + 1, len(_COVERAGES) - 1)
+    part = position - low
+    below, above = (scores.take(number, axis).astype(np.float64) for number in (low, high))
+    return np.asarray(below * (1 - part) + above * part)
 
 
 def _ranked(errors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,7 +477,7 @@ def interpolate_levels(
 def widen_beyond_horizon(outputs: NDArray[np.float32], horizon: int, point_output: int) -> NDArray[np.float32]:
     """Quantiles of forecasts that rolled forward on their own medians, widened by what those leave out.
 
-    Behind the first horizon every forecast takes the medians before it for observed. The distance of a quantile
+    After the first horizon every forecast takes the medians before it for observed. The distance of a quantile
     from the median is combined with that of the last step of the block before, as deviations of independent
     errors are.
 

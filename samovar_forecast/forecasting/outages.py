@@ -20,17 +20,14 @@ class Outages(NamedTuple):
         Whether a target has no value in a context.
     level : ndarray
         Its last value before the context, scaled; 0, the center of the training rows, where there is none.
-    length : ndarray
-        Rows since that value; at least those of the context.
 
     Shape
     -----
-    dead, level, length : (n_windows, n_targets)
+    dead, level : (n_windows, n_targets)
     """
 
     dead: NDArray[np.bool_]
     level: NDArray[np.float32]
-    length: NDArray[np.int64]
 
 
 def find_outages(windows: Windows) -> Outages | None:
@@ -51,5 +48,4 @@ def find_outages(windows: Windows) -> Outages | None:
         first = (counts.cumsum(0) - counts)[windows.blocks]  # a level of another series is none
     known = last >= first.unsqueeze(1)
     level = torch.where(known, targets.gather(0, last.clamp(min=0)), 0.0)
-    since = windows.cutoffs.unsqueeze(1) - torch.where(known, last + 1, first.unsqueeze(1))
-    return Outages(dead.cpu().numpy(), level.cpu().numpy(), since.cpu().numpy())
+    return Outages(dead.cpu().numpy(), level.cpu().numpy())

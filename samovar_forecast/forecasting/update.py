@@ -61,7 +61,7 @@ def update(
             cutoffs = window_cutoffs(len(frame), len(frame), data.context_length, data.horizon)
             part = data.training_windows(frame, cutoffs, scaler, key=key, known=known, static=statics.get(key))
             parts.append(part)
-        series[key] = data.newest(frame, known, scaler, statics.get(key))
+        series[key] = data.newest(frame, known, scaler, statics.get(key), data.number_of(key))
     network, summary = fitted.network, fitted.summary
     if config is not None:
         n_new = [len(new) for new in panel.frames.values()]

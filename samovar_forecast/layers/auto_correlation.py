@@ -80,7 +80,7 @@ def auto_correlation(
     References
     ----------
     Wu et al., "Autoformer", NeurIPS 2021, equations 5 to 8. As in the published network, the correlation peaks
-    where queries lag behind keys while the values are taken ahead.
+    where queries come later than keys while values come earlier.
 
     Examples
     --------

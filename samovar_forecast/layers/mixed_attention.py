@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samovar_forecast.layers.causal_linear_attention import causal_linear_attention
 from samovar_forecast.layers.global_linear_attention import global_linear_attention, image_linear_attention
 from samovar_forecast.layers.local_attention import LocalAttention
-from samovar_forecast.layers.local_convolution import LocalConvolution
 
 
 class LinearAttention(nn.Module):
@@ -138,3 +138,37 @@ class MixedAttention(nn.Module):
         if self.global_attention is not None:
             outputs.append(self.global_attention(*(x[..., self.n_local_heads :, :, :] for x in queries_keys_values)))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-3)
+
+
+class LocalConvolution(nn.Module):
+    """Mix each feature of three neighbouring tokens by learned weights that start at the token itself.
+
+    Parameters
+    ----------
+    d_model : int
+        Width of a token.
+    causal : bool
+        If True the three tokens are the token and the two before it, otherwise one before and one after it.
+
+    Shape
+    -----
+    input, output : (..., n_tokens, d_model)
+
+    Examples
+    --------
+    >>> tokens = torch.arange(6.0).reshape(3, 2)
+    >>> torch.equal(LocalConvolution(d_model=2, causal=True)(tokens), tokens)
+    True
+    """
+
+    def __init__(self, d_model: int, causal: bool) -> None:
+        super().__init__()
+        self.padding = (2, 0) if causal else (1, 1)
+        self.convolution = nn.Conv1d(d_model, d_model, kernel_size=3, groups=d_model, bias=False)
+        with torch.no_grad():
+            self.convolution.weight.zero_()
+            self.convolution.weight[:, :, self.padding[0]] = 1.0
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        features = tokens.transpose(-1, -2).reshape(-1, tokens.shape[-1], tokens.shape[-2])
+        return self.convolution(F.pad(features, self.padding)).transpose(-1, -2).reshape(tokens.shape)

@@ -9,15 +9,12 @@ from torch import Tensor
 def is_observed(values: Tensor) -> Tensor:
     """True where a value is there, and no NaN.
 
-    NaN alone differs from itself. A compiled network asks that of sixteen values at a time on a CPU, and `torch.isnan`
-    of one.
-
     Examples
     --------
     >>> is_observed(torch.tensor([1.0, torch.nan]))
     tensor([ True, False])
     """
-    return values == values
+    return ~values.isnan()
 
 
 def observed_mean(series: Tensor, observed: Tensor, dim: int) -> Tensor:
@@ -75,7 +72,7 @@ def observed_std_mean(series: Tensor, observed: Tensor, dim: int, correction: in
 def observed_share(observed: Tensor, dim: int) -> Tensor:
     """Share of values along `dim` that were observed since the first one was, 1 where none was; `dim` keeps size 1.
 
-    Rows in front of a series that starts later are no gaps in it.
+    Rows before a series that starts later are no gaps in it.
 
     Examples
     --------

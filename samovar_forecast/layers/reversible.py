@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from samovar_forecast.layers.first_order import first_order
-
 
 class ResidualSequence(nn.Module):
     """Blocks of two residual functions, ``x = x + f(x)`` and then ``x = x + g(x)``.
@@ -55,7 +53,7 @@ class ReversibleSequence(ResidualSequence):
     backward pass recovers the input of each block and computes it again, with the random numbers (dropout) and the
     automatic precision of the forward pass. The memory does not grow with the number of blocks, except for the
     state of the random number generator (5 kB for each function on a CPU), and a step costs about one more
-    forward pass.
+    forward pass. Checkpoints (`torch.utils.checkpoint`) keep the input of every block instead.
 
     Parameters
     ----------
@@ -66,6 +64,11 @@ class ReversibleSequence(ResidualSequence):
     -----
     x : (...), kept
     context : any, the same for all blocks
+
+    Raises
+    ------
+    RuntimeError
+        From a backward pass that is itself to be differentiated.
 
     References
     ----------
@@ -155,8 +158,13 @@ class _Recomputed(torch.autograd.Function):
         return first, second
 
     @staticmethod
-    @first_order
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        # `once_differentiable` lets `torch.autograd.grad` pass, which would leave the second derivative out.
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a reversible sequence has no second derivative: it keeps no graph to differentiate "
+                "(create_graph=True); blocks that are not reversible have one"
+            )
         first, second, *context = ctx.saved_tensors
         d_first, d_second = gradients
         wanted = ctx.needs_input_grad[3 : 3 + len(context)]

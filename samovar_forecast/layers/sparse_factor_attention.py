@@ -2,101 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from samovar_forecast.layers.chord import Direction, cache_chunks, chord_product, count_factors
-from samovar_forecast.layers.first_order import first_order
+Direction = Literal["past", "circular"]
+Piece = tuple[slice, slice]  # rows of the output, and the rows of the values that they read
 
-
-class FactorWeights(nn.Module):
-    """The entries of all the sparse factors from the tokens: one small perceptron (Linear, GELU, Linear) per factor.
-
-    Parameters
-    ----------
-    d_model : int
-        Width of a token and of the hidden layers.
-    n_factors, n_links : int
-        Number of factors, and of links of a token in each.
-
-    Shape
-    -----
-    tokens : (n_sequences, n_tokens, d_model)
-    output : for each factor (n_sequences, n_tokens, n_links)
-
-    Examples
-    --------
-    >>> weights = FactorWeights(d_model=8, n_factors=3, n_links=4)(torch.randn(2, 6, 8))
-    >>> len(weights), weights[0].shape
-    (3, torch.Size([2, 6, 4]))
-    """
-
-    def __init__(self, d_model: int, n_factors: int, n_links: int) -> None:
-        super().__init__()
-        self.hidden_weight = nn.Parameter(torch.randn(n_factors * d_model, d_model) / d_model**0.5)
-        self.hidden_bias = nn.Parameter(torch.zeros(n_factors * d_model))
-        self.link_weight = nn.Parameter(torch.zeros(n_factors, n_links, d_model))
-        self.link_bias = nn.Parameter(torch.zeros(n_factors, n_links))
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        rows, device = tokens.flatten(0, -2), tokens.device.type
-        inputs = [rows, self.hidden_weight, self.hidden_bias, self.link_weight, self.link_bias]
-        if torch.compiler.is_compiling():
-            links = _perceptrons(*inputs).unbind()
-        elif torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            inputs = [x.to(torch.get_autocast_dtype(device)) for x in inputs]
-            with torch.autocast(device, enabled=False):
-                links = _Perceptrons.apply(*inputs)
-        else:
-            links = _Perceptrons.apply(*inputs)
-        return tuple(link.unflatten(-1, tokens.shape[:-1]).movedim(0, -1) for link in links)
-
-
-def _perceptrons(rows: Tensor, hidden_weight: Tensor, hidden_bias: Tensor, out_weight: Tensor, bias: Tensor) -> Tensor:
-    """All the perceptrons: rows (n_rows, width) to (n_perceptrons, n_outputs, n_rows), every output one plane."""
-    hidden = F.gelu(torch.addmm(hidden_bias.unsqueeze(-1), hidden_weight, rows.T))
-    return torch.baddbmm(bias.unsqueeze(-1), out_weight, hidden.unflatten(0, (len(out_weight), -1)))
-
-
-class _Perceptrons(torch.autograd.Function):
-    """`_perceptrons` in chunks whose hidden layers fit the cache; they are computed again in backward, not kept.
-
-    The hidden layers are many times as wide as the tokens. To write and read them back from memory takes longer
-    than to compute them twice, and needs four times as much memory.
-    """
-
-    @staticmethod
-    def forward(ctx, rows, hidden_weight, hidden_bias, out_weight, bias):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(rows, hidden_weight, hidden_bias, out_weight)
-        outputs = tuple(rows.new_empty(out_weight.shape[1], len(rows)) for _ in out_weight)
-        for part in cache_chunks(len(rows), 2 * len(hidden_weight), rows.device):
-            for output, result in zip(
-                outputs, _perceptrons(rows[part], hidden_weight, hidden_bias, out_weight, bias), strict=True
-            ):
-                output[:, part] = result
-        return outputs
-
-    @staticmethod
-    @first_order
-    def backward(ctx, *gradients):  # type: ignore[no-untyped-def]
-        rows, hidden_weight, hidden_bias, out_weight = ctx.saved_tensors
-        rows_gradient = torch.empty_like(rows)
-        exact = torch.promote_types(rows.dtype, torch.float32)  # sums over all tokens do not fit half precision
-        shapes = (hidden_weight.shape, hidden_bias.shape, out_weight.shape, out_weight.shape[:2])
-        totals = [rows.new_zeros(shape, dtype=exact) for shape in shapes]
-        for part in cache_chunks(len(rows), 2 * len(hidden_weight), rows.device):
-            received = torch.stack([gradient[:, part] for gradient in gradients])
-            before = torch.addmm(hidden_bias.unsqueeze(-1), hidden_weight, rows[part].T)
-            hidden = F.gelu(before).unflatten(0, (len(out_weight), -1))
-            to_before = torch.ops.aten.gelu_backward((out_weight.mT @ received).flatten(0, 1), before)
-            torch.mm(to_before.T, hidden_weight, out=rows_gradient[part])
-            shares = (to_before @ rows[part], to_before.sum(-1), received @ hidden.mT, received.sum(-1))
-            for total, share in zip(totals, shares, strict=True):
-                total += share
-        return rows_gradient, *totals
+_ROWS_AT_ONCE = 8192
 
 
 class SparseFactorAttention(nn.Module):
@@ -197,3 +114,144 @@ class SparseFactorAttention(nn.Module):
             gain = (wanted / mixed.square().mean()).sqrt()
             link_weight *= gain
             values = mixed * gain + first if self.residual else mixed * gain
+
+
+class FactorWeights(nn.Module):
+    """The entries of all the sparse factors from the tokens: one small perceptron (Linear, GELU, Linear) per factor.
+
+    Parameters
+    ----------
+    d_model : int
+        Width of a token and of the hidden layers.
+    n_factors, n_links : int
+        Number of factors, and of links of a token in each.
+
+    Shape
+    -----
+    tokens : (n_sequences, n_tokens, d_model)
+    output : for each factor (n_sequences, n_tokens, n_links)
+
+    Examples
+    --------
+    >>> weights = FactorWeights(d_model=8, n_factors=3, n_links=4)(torch.randn(2, 6, 8))
+    >>> len(weights), weights[0].shape
+    (3, torch.Size([2, 6, 4]))
+    """
+
+    def __init__(self, d_model: int, n_factors: int, n_links: int) -> None:
+        super().__init__()
+        self.hidden_weight = nn.Parameter(torch.randn(n_factors * d_model, d_model) / d_model**0.5)
+        self.hidden_bias = nn.Parameter(torch.zeros(n_factors * d_model))
+        self.link_weight = nn.Parameter(torch.zeros(n_factors, n_links, d_model))
+        self.link_bias = nn.Parameter(torch.zeros(n_factors, n_links))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        rows = tokens.flatten(0, -2)
+        weights = (self.hidden_weight, self.hidden_bias, self.link_weight, self.link_bias)
+        if torch.compiler.is_compiling():
+            links = _perceptrons(rows, *weights)
+        else:
+            # The hidden layers are many times as wide as the tokens: of a few rows at a time, and not kept.
+            run = _perceptrons
+            if torch.is_grad_enabled():
+                run = partial(checkpoint, _perceptrons, use_reentrant=False, preserve_rng_state=False)
+            links = torch.cat([run(some_rows, *weights) for some_rows in rows.split(_ROWS_AT_ONCE)], dim=-1)
+        return tuple(link.unflatten(-1, tokens.shape[:-1]).movedim(0, -1) for link in links)
+
+
+def _perceptrons(rows: Tensor, hidden_weight: Tensor, hidden_bias: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """All the perceptrons: (n_rows, d_model) to (n_factors, n_links, n_rows)."""
+    hidden = F.gelu(torch.addmm(hidden_bias.unsqueeze(-1), hidden_weight, rows.T))
+    return torch.baddbmm(bias.unsqueeze(-1), weight, hidden.unflatten(0, (len(weight), -1)))
+
+
+def count_factors(n_tokens: int) -> int:
+    """Number of factors whose product links every token with every other: ``ceil(log2(n_tokens))``, at least one.
+
+    Examples
+    --------
+    >>> count_factors(128), count_factors(100), count_factors(1)
+    (7, 7, 1)
+    """
+    return max(1, int(n_tokens - 1).bit_length())
+
+
+def chord_offsets(n_links: int) -> list[int]:
+    """Distances that the links of one token span: to itself, then the powers of two.
+
+    Examples
+    --------
+    >>> chord_offsets(5)
+    [0, 1, 2, 4, 8]
+    """
+    return [0, *(2**k for k in range(n_links - 1))]
+
+
+def chord_product(weights: Tensor, values: Tensor, direction: Direction, added: Tensor | None = None) -> Tensor:
+    """Multiply the values of all tokens by one sparse factor.
+
+    With offsets ``o = 0, 1, 2, 4, ...`` the direction ``"circular"`` gives
+    ``out_i = sum_j weights[i, j] values[(i + o_j) mod n_tokens]``, a sum of rolls; links that meet add up. The
+    direction ``"past"`` reads ``values[i - o_j]`` instead and drops the links that reach before the first token:
+    a lower triangular, causal factor.
+
+    Parameters
+    ----------
+    weights : Tensor
+        What a token takes over each of its links.
+    values : Tensor
+        One vector per token.
+    direction : {"past", "circular"}
+        Where the links of a token lead.
+    added : Tensor, optional
+        Added to the product.
+
+    Returns
+    -------
+    Tensor
+        One vector per token. It is laid out with its width first in memory, `values` and `weights` are read
+        fastest when they are as well (``tensor.movedim(0, -1)`` of a contiguous one).
+
+    Shape
+    -----
+    weights : (n_sequences, n_tokens, n_links)
+    values, added, output : (n_sequences, n_tokens, width)
+
+    Raises
+    ------
+    ValueError
+        If `direction` is unknown.
+
+    References
+    ----------
+    Khalitov, Yu, Cheng & Yang, "Sparse factorization of square matrices with application to neural attention
+    modeling", Neural Networks 152, 2022, arXiv 2109.08184.
+
+    Examples
+    --------
+    >>> values = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1)
+    >>> weights = torch.tensor([1.0, 10.0, 100.0]).expand(1, 4, 3)  # this token, one step and two steps off
+    >>> chord_product(weights, values, "past").flatten()
+    tensor([  1.,  12., 123., 234.])
+    >>> chord_product(weights, values, "circular").flatten()
+    tensor([321., 432., 143., 214.])
+    """
+    if direction not in get_args(Direction):
+        raise ValueError(f'direction must be "past" or "circular", got {direction!r}')
+    links, planes = weights.movedim(-1, 0), values.movedim(-1, 0)
+    base = None if added is None else added.movedim(-1, 0)
+    product = links[0] * planes if base is None else torch.addcmul(base, links[0], planes)
+    for link, offset in zip(links[1:], chord_offsets(len(links))[1:], strict=True):
+        for to, source in _pieces(planes.shape[-1], offset, direction):
+            product[..., to].addcmul_(link[..., to], planes[..., source])
+    return product.movedim(0, -1)
+
+
+def _pieces(n_tokens: int, offset: int, direction: Direction) -> list[Piece]:
+    """Contiguous runs of tokens that a link of this offset joins: one, or two where it wraps round."""
+    if direction == "past":
+        return [(slice(offset, None), slice(None, n_tokens - offset))] if offset < n_tokens else []
+    offset %= n_tokens
+    if offset == 0:
+        return [(slice(None), slice(None))]
+    return [(slice(None, -offset), slice(offset, None)), (slice(-offset, None), slice(None, offset))]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.samovar import SAMoVAR
-from samovar_forecast.networks.segment_network import SegmentConfig, main_tokens
+from samovar_forecast.networks.segment_network import SegmentConfig
 
 
 @hyperparameters
@@ -56,18 +54,14 @@ class FixedWeights(nn.Module):
 
     Parameters
     ----------
-    tokens : Tensor
-        Not used.
-    series : slice, default all
-        The targets whose weights are asked for.
-    main_last : bool, default False
-        If True, the last layer asks for its main tokens alone.
+    n_targets, n_tokens, n_layers, n_heads, d_head : int
+        Targets, tokens of each, attention layers, heads of each, and width of a head.
 
     Shape
     -----
-    tokens : (batch, n_targets, n_tokens, d_model)
-    output : two sequences with a tensor (1, n_targets, n_heads, n_tokens, d_head) for each layer; the last queries
-        (1, n_targets, n_heads, n_segments, d_head) with `main_last`
+    tokens : (batch, n_targets, n_tokens, d_model); without effect
+    series : the targets that `tokens` belong to
+    output : queries and values, (n_layers, 1, n_targets, n_heads, n_tokens, d_head) each
     """
 
     def __init__(self, n_targets: int, n_tokens: int, n_layers: int, n_heads: int, d_head: int) -> None:
@@ -75,8 +69,5 @@ class FixedWeights(nn.Module):
         shape = (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
         self.queries, self.values = normal_parameter(*shape), normal_parameter(*shape)
 
-    def forward(
-        self, tokens: Tensor, series: slice = slice(None), main_last: bool = False
-    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        *earlier, last = self.queries[:, :, series].unbind()
-        return [*earlier, main_tokens(last) if main_last else last], self.values[:, :, series].unbind()
+    def forward(self, tokens: Tensor, series: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        return self.queries[:, :, series], self.values[:, :, series]

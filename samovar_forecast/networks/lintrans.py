@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -66,10 +66,10 @@ class LinTrans(SegmentNetwork):
         return tokens + (self.token_position + self.series_position)
 
     def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
-        *earlier, last = self.blocks
-        for block in earlier:
-            tokens = block(tokens)
-        return last(tokens, asking=main_tokens)
+        *others, last = cast("list[Block]", list(self.blocks))
+        for block in others:
+            tokens = block.transform(block.attend(tokens))
+        return last.transform(main_tokens(last.attend(tokens)))
 
 
 class Block(nn.Module):
@@ -77,8 +77,7 @@ class Block(nn.Module):
 
     Shape
     -----
-    tokens : (..., n_tokens, d_model)
-    output : (..., n_queries, d_model), for the tokens that `asking` chooses out of all; by default (None) for each
+    tokens, output : (..., n_tokens, d_model)
     """
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
@@ -88,10 +87,12 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(d_model, eps=1e-5)
         self.feed_forward = FeedForward(d_model, dropout)
 
-    def forward(self, tokens: Tensor, asking: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        normalised = self.attention_norm(tokens)
-        chosen = (tokens, normalised) if asking is None else (asking(tokens), asking(normalised))
-        tokens = chosen[0] + self.attention(chosen[1], normalised)
+    def attend(self, tokens: Tensor) -> Tensor:
+        """The first half, which mixes the tokens."""
+        return tokens + self.attention(self.attention_norm(tokens))
+
+    def transform(self, tokens: Tensor) -> Tensor:
+        """The second half, on each token alone."""
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 
 
@@ -100,9 +101,7 @@ class Attention(nn.Module):
 
     Shape
     -----
-    asking : (..., n_queries, d_model), of the last token of every group of tokens
-    tokens : (..., n_tokens, d_model)
-    output : (..., n_queries, d_model)
+    tokens, output : (..., n_tokens, d_model)
     """
 
     def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
@@ -112,11 +111,11 @@ class Attention(nn.Module):
         self.output_projection = nn.Linear(d_model, d_model)
         self.dropout = Dropout(dropout)
 
-    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         def split_heads(x: Tensor) -> Tensor:  # (..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head)
             return x.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
 
-        queries, values = split_heads(self.queries(asking)), split_heads(self.values(tokens))
+        queries, values = split_heads(self.queries(tokens)), split_heads(self.values(tokens))
         keys = split_heads(self.keys(self.dropout(tokens)))
         attended = linear_attention(queries, keys, values).transpose(-2, -3).flatten(-2)
         return self.dropout(self.output_projection(attended))

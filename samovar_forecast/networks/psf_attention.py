@@ -7,10 +7,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
-from samovar_forecast.layers.arx_tokens import split_segments
 from samovar_forecast.layers.feed_forward import FeedForward
-from samovar_forecast.layers.revin import RevIN
+from samovar_forecast.layers.instance_norm import RevIN
 from samovar_forecast.layers.sparse_factor_attention import SparseFactorAttention
+from samovar_forecast.layers.tokens import split_segments
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, normal_parameter
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.feed_forward import FeedForward
-from samovar_forecast.layers.invertible_map import InvertibleMap
-from samovar_forecast.layers.linear import Linear
-from samovar_forecast.layers.linear_attention import linear_attention, tokens_side_by_side
+from samovar_forecast.layers.linear_attention import linear_attention
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 from samovar_forecast.networks.network import normal_parameter
 from samovar_forecast.networks.segment_network import SegmentConfig, SegmentNetwork, main_tokens
@@ -86,31 +83,30 @@ class SAMoVAR(SegmentNetwork):
 
     def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
         tokens = self.transform_tokens(tokens)
-        # No layer reads the other tokens of the last one.
-        queries, values = self.weights(tokens, series, main_last=True)
-        *earlier, last = self.layer_outputs(queries, self.split_heads(tokens), values)
-        attended = self.output_map(sum(map(main_tokens, earlier), start=last))
-        return main_tokens(tokens) + attended.transpose(-2, -3).flatten(-2)
+        queries, values = self.weights(tokens, series)
+        first, *others = self.layer_outputs(queries, self.split_heads(tokens), values)
+        attended = self.output_map(main_tokens(sum(others, start=first)))  # (..., n_heads, n_segments, d_head)
+        attended = attended.transpose(-2, -3).flatten(-2)
+        return main_tokens(tokens) + attended
 
     def transform_tokens(self, tokens: Tensor) -> Tensor:
-        """Everything in front of the attention stack; acts on each token alone."""
+        """Tokens as the attention stack reads them: all feed-forward blocks and a norm, on each token alone."""
         for norm, feed_forward in zip(self.feed_forward_norms, self.feed_forwards, strict=True):
             tokens = tokens + feed_forward(norm(tokens))
         return self.stack_norm(tokens)
 
     def split_heads(self, tokens: Tensor) -> Tensor:
-        """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head), laid out for the matrix products."""
-        heads = tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)
-        return heads.mT.contiguous().mT if tokens_side_by_side(heads) else heads.contiguous()
+        """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head)."""
+        return tokens.unflatten(-1, (self.n_heads, self.d_head)).transpose(-2, -3)
 
-    def layer_outputs(self, queries: Sequence[Tensor], tokens: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
+    def layer_outputs(self, queries: Tensor, tokens: Tensor, values: Tensor) -> list[Tensor]:
         """What each layer of the attention stack gives: linear in `tokens` for fixed queries and values.
 
         Shape
         -----
-        queries, values : for each layer (..., n_heads, n_tokens, d_head); the last one may have fewer queries
+        queries, values : (n_layers, ..., n_heads, n_tokens, d_head)
         tokens : (..., n_heads, n_tokens, d_head)
-        output : for each layer the same as its queries
+        output : for each layer the same as `tokens`
         """
         outputs = []
         for layer_queries, layer_values in zip(queries, values, strict=True):
@@ -120,73 +116,77 @@ class SAMoVAR(SegmentNetwork):
 
 
 class DynamicWeights(nn.Module):
-    """Queries and values of all layers from the stack's input, in one matrix product.
+    """Queries and values of all layers, made from the input of the stack.
 
     Parameters
     ----------
-    tokens : Tensor
-    series : slice, default all
-        Not used: the tokens themselves are of the targets asked for.
-    main_last : bool, default False
-        If True, the last layer asks for its main tokens alone.
+    d_model, n_layers, n_heads : int
+        Width of a token, attention layers, and heads of each.
 
     Shape
     -----
     tokens : (batch, n_targets, n_tokens, d_model)
-    output : two lists with a tensor (batch, n_targets, n_heads, n_tokens, d_head) for each layer; the last queries
-        (batch, n_targets, n_heads, n_segments, d_head) with `main_last`
+    series : the targets that `tokens` belong to; without effect
+    output : queries and values, (n_layers, batch, n_targets, n_heads, n_tokens, d_head) each
 
     Examples
     --------
     >>> queries, values = DynamicWeights(d_model=8, n_layers=3, n_heads=2)(torch.randn(5, 7, 6, 8))
-    >>> len(queries), queries[0].shape
-    (3, torch.Size([5, 7, 2, 6, 4]))
+    >>> queries.shape
+    torch.Size([3, 5, 7, 2, 6, 4])
     """
 
     def __init__(self, d_model: int, n_layers: int, n_heads: int) -> None:
         super().__init__()
         self.heads = (n_heads, d_model // n_heads)
-        self.projection = Linear(d_model, 2 * n_layers * d_model)
+        self.projection = nn.Linear(d_model, 2 * n_layers * d_model)
         self.scale = nn.Parameter(torch.ones(2 * n_layers, *self.heads))  # all queries, then all values
 
-    def forward(
-        self, tokens: Tensor, series: slice = slice(None), main_last: bool = False
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        normalised = (
-            self._features_first(tokens, main_last)
-            if tokens_side_by_side(tokens[..., : self.heads[1]])
-            else self._tokens_first(tokens, main_last)
-        )
-        return normalised[: len(normalised) // 2], normalised[len(normalised) // 2 :]
-
-    def _tokens_first(self, tokens: Tensor, main_last: bool) -> list[Tensor]:
-        pieces = self.projection(tokens).unflatten(-1, (-1, *self.heads)).transpose(-4, -2).unbind(-3)
-        # One layer at a time: the pieces stay in the cache, which is worth a factor of two on a CPU.
-        return [
-            rms_norm(piece.contiguous(), scale.unsqueeze(-2), eps=1e-8)
-            for piece, scale in zip(_shortened(pieces, -2) if main_last else pieces, self.scale, strict=True)
-        ]
-
-    def _features_first(self, tokens: Tensor, main_last: bool) -> list[Tensor]:
-        products = self.projection.weight @ tokens.flatten(0, -2).mT  # (all features, all tokens)
-        pieces = products.view(len(self.scale), *self.heads, -1, tokens.shape[-2]).unbind(0)
-        biases = self.projection.bias.view(-1, *self.heads, 1, 1).unbind(0)
-        return [
-            rms_norm(piece + bias.to(piece.dtype), scale[..., None, None], eps=1e-8, dim=1)
-            .permute(2, 0, 1, 3)
-            .contiguous()
-            .mT.unflatten(0, tokens.shape[:-2])
-            for piece, bias, scale in zip(
-                _shortened(pieces, -1) if main_last else pieces, biases, self.scale, strict=True
-            )
-        ]
+    def forward(self, tokens: Tensor, series: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        heads = self.projection(tokens).unflatten(-1, (-1, *self.heads))  # (..., n_tokens, 2 n_layers, n_heads, d_head)
+        heads = rms_norm(heads, self.scale, eps=1e-8)
+        queries, values = heads.movedim(-3, 0).transpose(-2, -3).chunk(2)
+        return queries, values
 
 
-def _shortened(pieces: Sequence[Tensor], of_tokens: int) -> list[Tensor]:
-    """Queries and values, the last layer's queries of the main tokens alone; tokens lie along `of_tokens`.
+class InvertibleMap(nn.Module):
+    """Per-head linear map ``x -> x S`` with ``S = L U``, which has an inverse for every parameter value.
 
-    They are cut in front of their norm: its gradient would pass three times over rows of zeros, number by number in a
-    compiled network.
+    ``L`` is unit lower triangular and ``U`` upper triangular with a softplus diagonal; both are packed in
+    one square parameter.
+
+    Parameters
+    ----------
+    n_heads : int
+        Number of heads, each with its own map.
+    d_head : int
+        Width of a head.
+
+    Shape
+    -----
+    input, output : (..., n_heads, n_tokens, d_head)
+
+    References
+    ----------
+    Lu & Yang, ICML 2025: the output map of the aligned attention stack.
+
+    Examples
+    --------
+    >>> InvertibleMap(n_heads=2, d_head=4)(torch.zeros(3, 2, 5, 4)).shape
+    torch.Size([3, 2, 5, 4])
     """
-    last = len(pieces) // 2 - 1
-    return [*pieces[:last], main_tokens(pieces[last], of_tokens), *pieces[last + 1 :]]
+
+    def __init__(self, n_heads: int, d_head: int) -> None:
+        super().__init__()
+        self.packed = nn.Parameter(torch.randn(n_heads, d_head, d_head) * (0.02 / d_head**0.5) ** 0.5)
+
+    def matrix(self) -> Tensor:
+        """The matrices ``S``: (n_heads, d_head, d_head)."""
+        diagonal = self.packed.diagonal(dim1=-2, dim2=-1)
+        identity = torch.eye(self.packed.shape[-1], dtype=self.packed.dtype, device=self.packed.device)
+        lower = self.packed.tril(-1) + identity
+        upper = self.packed.triu(1) + torch.diag_embed(F.softplus(diagonal))
+        return lower @ upper
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.einsum("...htd,hde->...hte", tokens, self.matrix())

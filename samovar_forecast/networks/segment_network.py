@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from samovar_forecast.hyperparameters import hyperparameters
-from samovar_forecast.layers.arx_tokens import ARXTokens, split_segments
 from samovar_forecast.layers.dropout import Dropout
 from samovar_forecast.layers.instance_norm import normalise_instance
 from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.layers.rms_norm import RMSNorm
+from samovar_forecast.layers.tokens import ARXTokens, split_segments
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast, initialise_normal
 
 
@@ -217,6 +217,6 @@ class SegmentNetwork(ForecastNetwork):
         return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)
 
 
-def main_tokens(tokens: Tensor, dim: int = -2) -> Tensor:
-    """Every second token, counted along `dim` from the end: (..., n_tokens, d) to (..., n_segments, d)."""
-    return tokens.unflatten(dim, (-1, 2)).select(dim, 1)
+def main_tokens(tokens: Tensor) -> Tensor:
+    """The main token of each segment: (..., n_tokens, d) to (..., n_segments, d)."""
+    return tokens[..., 1::2, :]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from samovar_forecast.layers.arx_tokens import split_segments
 from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.layers.tokens import split_segments
 from samovar_forecast.networks.samovar import SAMoVAR
 
 
@@ -120,7 +120,7 @@ def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
 
 
 def _decoder_gain(network: SAMoVAR, tokens: Tensor) -> Tensor:
-    """What the norm in front of the decoder multiplies the features of a token by."""
+    """Factors by which the norm before the decoder multiplies the features of a token."""
     norm = network.output_norm
     assert norm.eps is not None
     return norm.weight * (tokens.square().mean(-1, keepdim=True) + norm.eps).rsqrt()

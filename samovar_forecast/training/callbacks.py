@@ -41,7 +41,7 @@ class LossHistory(pl.Callback):
         self.epochs = [EpochLosses(*losses) for losses in state_dict["epochs"]]
 
 
-class BestEpoch(pl.Callback):
+class KeepBest(pl.Callback):
     """Keep the weights of the epoch with the lowest validation error in memory; stop where that is not finite.
 
     Lightning's `ModelCheckpoint` goes through the disk, and a plain fit leaves nothing there.
@@ -93,7 +93,7 @@ class BestEpoch(pl.Callback):
         self.error, self.epoch, self.weights = (state_dict[name] for name in ("error", "epoch", "weights"))
 
 
-class BestWeights(BestEpoch):
+class BestWeights(KeepBest):
     """The best epoch of a `ForecastingModule`; without validation, the last epoch that was finite.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The hyperparameters of training, shared by every forecaster."""
+"""The hyperparameters of training, which all forecasters share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class TrainingConfig:
     gradient_clip : float or None, default 1.0
         Largest norm of the gradient. None: no clipping.
     accumulate_batches : int, default 1
-        Batches whose gradients are averaged into one optimizer step.
+        Batches per optimizer step. Its loss is the mean over all of them, also at the end of an epoch, where fewer may
+        be left.
     patience : int or None, default 5
         Epochs without a better validation loss before training stops. None: never.
     validation_fraction : float, default 0.2

@@ -65,7 +65,7 @@ def _of_windows(windows: Windows) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, np.random.RandomState):
-        return "RandomState"  # the numbers that it gives are drawn before the training, and go on behind it
+        return "RandomState"  # the numbers that it gives are drawn before the training, and go on after it
     if isinstance(value, (list, tuple)):
         return f"({', '.join(_text(part) for part in value)})"
     return repr(value.item() if isinstance(value, np.generic) else value)

@@ -28,10 +28,10 @@ class Interrupt:
 
 @contextmanager
 def interrupts_held_back() -> Iterator[Interrupt]:
-    """Hold back Ctrl-C: whoever asks may stop earlier; KeyboardInterrupt is raised on leaving.
+    """Hold back Ctrl-C: a caller may stop earlier; KeyboardInterrupt is raised on leaving.
 
     Inside another such block this one is a part of it, and the outer one raises. Outside the main thread, and
-    where somebody else handles the signal, nothing is held back. However it ends, the signal's handler is put back;
+    where another handler takes the signal, nothing is held back. However it ends, the signal's handler is put back;
     Lightning leaves the signal ignored for ever when it meets a KeyboardInterrupt.
     """
     handler = signal.getsignal(signal.SIGINT)

@@ -25,7 +25,7 @@ from samovar_forecast.training.sharpness import SharpnessAware
 class MeanOverObserved(Metric):
     """The mean of a loss over all observed targets of an epoch, NaN where there is none.
 
-    It stays on the device until it is asked for. torchmetrics' `MeanMetric` does not: its ways of treating NaN read the
+    It stays on the device until it is computed. torchmetrics' `MeanMetric` does not: its ways of treating NaN read the
     values on the host at every update, and the one that does not drops the weights.
 
     Examples

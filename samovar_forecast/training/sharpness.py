@@ -70,7 +70,7 @@ def uphill(parameters: Iterable[nn.Parameter], rho: float, adaptive: bool = Fals
 class SharpnessAware(pl.Callback):
     """Replace the gradient by the one at the weights uphill, just before it is clipped and used.
 
-    The batches behind the gradient, several where gradients are accumulated, are run once more with the same
+    The batches of the gradient, several where gradients are accumulated, are run once more with the same
     random numbers, so dropout hides the same activations. What the first run logged stands. Clipping, the
     optimizer and its schedule see the second gradient only. The module offers ``loss_of(batch, batch_index)``, the loss
     of its training step without a trace in logs or metrics.

@@ -1,4 +1,4 @@
-"""Put this package and its peers before every fault, and write docs/faults.md.
+"""Put this package and its peers before every fault, and write docs/evidence/faults.md.
 
 python -m studies.faults                    every library that is installed, each in a process of its own
 python -m studies.faults --host core        one of them: a line of JSON for each fault
@@ -27,7 +27,7 @@ from studies.faults.judging import UNCLEAR, verdict_on
 from studies.faults.page import write_page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "faults.md"
+PAGE = ROOT / "docs" / "evidence" / "faults.md"
 SECONDS = 120  # for one fault; the first one imports the library as well
 ROWS = {
     **{

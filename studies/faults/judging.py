@@ -16,7 +16,7 @@ RIGHT, CLEAR, UNCLEAR, WRONG, ABSENT = "right result", "clear error", "unclear e
 
 
 def verdict_on(host: Host, fault: Fault) -> str:
-    """Put a library before a fault; see `docs/faults.md` for the rules in words."""
+    """Put a library before a fault; see `docs/evidence/faults.md` for the rules in words."""
     case = fault.broken()
     if (case.new_rows is not None and "update" in host.lacks) or (case.X is not None and "covariates" in host.lacks):
         return ABSENT

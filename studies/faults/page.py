@@ -1,4 +1,4 @@
-"""docs/faults.md: the table and what it says."""
+"""docs/evidence/faults.md: the table and what it says."""
 
 from __future__ import annotations
 

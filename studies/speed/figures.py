@@ -1,4 +1,4 @@
-"""The figures of docs/speed.md; each function writes one and gives its path from the page."""
+"""The figures of docs/evidence/speed.md; each function writes one and gives its path from the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write docs/speed.md and its figures from the results that are there."""
+"""Write docs/evidence/speed.md and its figures from the results that are there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from figures import draw_backtests, draw_fits, draw_steps, draw_wide
 
 ROOT = Path(__file__).parents[2]
-FIGURES = ROOT / "docs" / "figures"
+FIGURES = ROOT / "docs" / "evidence" / "figures"
 Rows = list[dict[str, Any]]
 
 
 def main() -> None:
     results = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "studies" / "results"
-    page = ROOT / "docs" / "speed.md"
+    page = ROOT / "docs" / "evidence" / "speed.md"
     measured = []
     for name, write in SECTIONS.items():
         path = results / f"speed_{name}.json"

@@ -100,6 +100,23 @@ def test_sample_weights_count_for_both_objectives(segment_model_class):
     assert logged(model)["train_loss"] == pytest.approx(float(main + own), rel=1e-5)
 
 
+@pytest.mark.parametrize("sharpness_rho", [None, 0.5])
+@pytest.mark.parametrize("n_rows", [61, 69])  # 32 windows, and 8 more for a last step
+def test_the_last_group_of_batches_weighs_as_much_as_any_other(n_rows, sharpness_rho):
+    """Lightning alone would divide the loss of the one batch that is left by four."""
+    weights = []
+    for batch_size, accumulated in ((8, 4), (32, 1)):
+        model = make(
+            SAMoVARModel, dropout=0.0, n_epochs=1, batch_size=batch_size, sharpness_rho=sharpness_rho,
+            optimizer_cls=torch.optim.SGD, optimizer_kwargs={"lr": 0.1}, lr_scheduler_cls=None,
+            pl_trainer_kwargs={"accumulate_grad_batches": accumulated, "gradient_clip_val": None},
+        )  # fmt: skip
+        model.fit(waves(n_rows), dataloader_kwargs={"shuffle": False})
+        assert model.trainer.global_step == -(-(n_rows - 29) // 32)
+        weights.append(torch.cat([weight.detach().flatten() for weight in model.model.network.parameters()]))
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "likelihood", [QuantileRegression([0.2, 0.5, 0.8]), GaussianLikelihood()], ids=["quantiles", "gaussian"]
 )

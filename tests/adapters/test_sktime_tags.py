@@ -1,4 +1,4 @@
-"""The table of tags in docs/sktime.md against the classes."""
+"""The table of tags in docs/how_to/sktime.md against the classes."""
 
 import importlib
 import pkgutil
@@ -10,7 +10,7 @@ import sktime.forecasting
 
 from samovar_sktime import all_forecasters
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sktime.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how_to" / "sktime.md").read_text()
 HEADER, *ROWS = [
     [cell.strip() for cell in line.strip("|\n").split("|")] for line in re.findall(r"^\| .*", PAGE, re.MULTILINE)
 ]

@@ -11,6 +11,9 @@ from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.evaluation import evaluate, mae, mase, mse, seasonal_naive_backtest
 from tests.conftest import TINY, waves
 
+# Some windows of these series have an outage of a target as long as their context.
+pytestmark = pytest.mark.filterwarnings("ignore:.*its last known level stands in:UserWarning")
+
 
 def gappy(n_rows=160, seed=0):
     """A fifth of the values gone, a block of a day, and a series that starts a day late."""
@@ -112,14 +115,63 @@ def test_gaps_in_the_context_change_its_forecast_only(trained):
 
 def test_forecasts_with_few_values_left(trained):
     y = waves()
-    y.iloc[-24:-1] = np.nan
-    y.iloc[-1, 1:] = np.nan
-    with pytest.raises(ValueError, match=r"y column 's1' has no value in rows 2024-01-06 16:00:00 to 2024-01-07 15"):
+    y.iloc[-24:] = np.nan
+    with pytest.raises(ValueError, match=r"y column 's0' has no value in rows 2024-01-06 16:00:00 to 2024-01-07 15"):
         trained.predict(y)
     y.iloc[-20] = waves().iloc[-20]
     forecast = trained.predict(y, horizon=30)
     assert np.isfinite(forecast).all(axis=None)
     assert np.isfinite(trained.predict_quantiles(y=y, horizon=30)).all(axis=None)
+
+
+class TestOutage:
+    """One target without a value in the whole context: the others are forecast, and it stays at its last level."""
+
+    @pytest.fixture
+    def outage(self):
+        y = waves()
+        y.iloc[-40:, 1] = np.nan
+        return y
+
+    def test_points(self, trained, outage):
+        with pytest.warns(UserWarning, match="y column 's1' has no value in the 24 rows before the forecast: its last"):
+            forecast = trained.predict(outage, horizon=30)
+        np.testing.assert_allclose(forecast["s1"], outage["s1"].iloc[-41], rtol=1e-6)
+        assert np.isfinite(forecast).all(axis=None)
+        assert (forecast[["s0", "s2"]].std() > 0).all()
+
+    @pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)])
+    def test_intervals_are_as_wide_as_the_series(self, tiny, outage, quantiles):
+        y = waves()
+        trained = SAMoVARForecaster(**tiny, quantiles=quantiles).fit(y)
+        with pytest.warns(UserWarning, match="column 's1' has no value"):
+            wide = trained.predict_interval(0.8, outage)["s1"]
+        assert (wide["lower"] < outage["s1"].iloc[-41]).all()
+        assert (wide["upper"] > outage["s1"].iloc[-41]).all()
+        spread = (wide["upper"] - wide["lower"]).to_numpy()
+        # Two rows drawn from waves of this size differ by less in four of five cases.
+        distances = np.abs(np.subtract.outer(y["s1"].to_numpy(), y["s1"].to_numpy())).ravel()
+        assert (spread > 1.6 * np.quantile(distances, 0.8)).all()
+        assert (spread < 10 * np.ptp(y["s1"])).all()
+
+    def test_backtests_and_scores(self, trained, outage):
+        with pytest.warns(
+            UserWarning, match="column 's1' has no value in the 24 rows before the forecast 9 of 129 times"
+        ):
+            result = trained.backtest(outage)
+        last = result.forecast.sel(series="s1")[-9:]
+        np.testing.assert_allclose(last, outage["s1"].iloc[-41], rtol=1e-6)
+        with pytest.warns(UserWarning, match="column 's1' has no value"):
+            fitted = copy.deepcopy(trained).update(outage.iloc[-30:], retrain=False)
+            assert np.isfinite(fitted.score(waves(170)[160:]))
+            assert np.isfinite(fitted.predict()).all(axis=None)
+
+    def test_without_a_known_level_it_is_that_of_training(self, trained):
+        y = waves().iloc[-24:].copy()
+        y["s1"] = np.nan
+        with pytest.warns(UserWarning, match="column 's1' has no value"):
+            forecast = trained.predict(y)
+        np.testing.assert_allclose(forecast["s1"], trained.scaler_.center[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("targets", [None, ["s0"]])

@@ -1,20 +1,21 @@
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+import torch.nn.functional as F
 
-from samovar_forecast.layers.feed_forward import FeedForward, _feed_forward, _feed_forward_gradients, _pieces
+from samovar_forecast.layers.feed_forward import FeedForward, GatedFeedForward
+from tests.peak_memory import numbers_printed_by
 
 
 def plain(layer, tokens):
     """The formula, token by token; no dropout."""
-    widen, narrow = layer.input_projection, layer.output_projection
+    widen, _, narrow, _ = layer
     hidden = torch.einsum("...i,oi->...o", tokens, widen.weight) + widen.bias
     activated = 0.5 * hidden * (1 + torch.erf(hidden / 2**0.5))
     return torch.einsum("...i,oi->...o", activated, narrow.weight) + narrow.bias
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("shape", [(5, 6), (2, 7, 6), (2, 3, 4, 6), (3, 3400, 64)])  # the last one in pieces
+@pytest.mark.parametrize("shape", [(5, 6), (2, 7, 6), (2, 3, 4, 6), (3, 3400, 64)])
 def test_values_and_gradients_are_those_of_the_formula(shape, compiled):
     torch.manual_seed(0)
     layer = FeedForward(d_model=shape[-1], dropout=0.0).double()
@@ -30,35 +31,6 @@ def test_values_and_gradients_are_those_of_the_formula(shape, compiled):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    ("n_tokens", "d_hidden", "n_pieces"), [(0, 256, 0), (1, 256, 1), (10_200, 256, 3), (1500, 9999, 3)]
-)
-def test_pieces_hold_every_token_once(n_tokens, d_hidden, n_pieces):
-    pieces = list(_pieces(n_tokens, d_hidden))
-    assert [token for piece in pieces for token in range(n_tokens)[piece]] == list(range(n_tokens))
-    sizes = [piece.stop - piece.start for piece in pieces]
-    assert len(sizes) == n_pieces
-    assert max(sizes, default=0) - min(sizes, default=0) <= 1
-
-
-def test_without_gradients_the_values_are_the_same_and_no_features_are_kept():
-    torch.manual_seed(0)
-    layer, tokens = FeedForward(d_model=64, dropout=0.0), torch.randn(3000, 64)
-    with torch.no_grad():
-        assert torch.equal(layer(tokens), layer(tokens.clone().requires_grad_()))
-    _, *features = _feed_forward(tokens, *layer.parameters(), keep=False)
-    assert [feature.numel() for feature in features] == [0, 0]
-
-
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_compiler_is_told_the_shapes_that_come(keep):
-    widen, widen_bias, narrow, narrow_bias = (one.detach() for one in FeedForward(d_model=6, dropout=0.0).parameters())
-    tokens, tests = torch.randn(7, 6), ("test_schema", "test_faketensor")
-    torch.library.opcheck(_feed_forward, (tokens, widen, widen_bias, narrow, narrow_bias, keep), test_utils=tests)
-    features = (torch.randn(7 * 24), torch.randn(7 * 24))
-    torch.library.opcheck(_feed_forward_gradients, (tokens, tokens, widen, narrow, *features), test_utils=tests)
-
-
 def test_an_exported_block_consists_of_operations_of_pytorch():
     layer, tokens = FeedForward(d_model=6, dropout=0.1).eval(), torch.randn(3, 5, 6)
     exported = torch.export.export(layer, (tokens,))
@@ -66,16 +38,6 @@ def test_an_exported_block_consists_of_operations_of_pytorch():
     assert targets
     assert all(target.startswith("aten.") for target in targets)
     torch.testing.assert_close(exported.module()(tokens), layer(tokens))
-
-
-def test_operations_are_counted():
-    def count(function):
-        with FlopCounterMode(display=False) as counter:
-            function(layer, tokens).sum().backward()
-        return counter.get_total_flops()
-
-    layer, tokens = FeedForward(d_model=64, dropout=0.0), torch.randn(3000, 64, requires_grad=True)
-    assert count(FeedForward.__call__) == count(plain)
 
 
 def test_tokens_may_lie_in_memory_in_any_order():
@@ -109,3 +71,62 @@ def test_outputs_are_dropped_in_training_alone():
     share = (layer.train()(tokens) == 0).float().mean()
     assert 0.4 < share < 0.6
     assert (layer.eval()(tokens) != 0).all()
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_feed_forward_equals_its_formula():
+    layer = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=False).double()
+    tokens = random(2, 7, 6)
+    hidden, output = layer.hidden, layer.output_projection
+    expected = F.gelu(tokens @ hidden.weight.T + hidden.bias) @ output.weight.T + output.bias
+    torch.testing.assert_close(layer(tokens), expected)
+
+
+def test_glu_multiplies_by_a_second_map():
+    layer = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=True).double()
+    tokens = random(2, 7, 6)
+    (open_weight, gate_weight), (open_bias, gate_bias) = layer.hidden.weight.chunk(2), layer.hidden.bias.chunk(2)
+    hidden = F.gelu(tokens @ open_weight.T + open_bias) * (tokens @ gate_weight.T + gate_bias)
+    torch.testing.assert_close(layer(tokens), hidden @ layer.output_projection.weight.T + layer.output_projection.bias)
+    ungated = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=False).double()
+    with torch.no_grad():
+        ungated.hidden.weight.copy_(open_weight)
+        ungated.hidden.bias.copy_(open_bias)
+    ungated.output_projection.load_state_dict(layer.output_projection.state_dict())
+    assert not torch.isclose(ungated(tokens), layer(tokens)).any()
+
+
+@pytest.mark.parametrize("glu", [False, True])
+@pytest.mark.parametrize("n_chunks", [2, 3, 7, 50])
+def test_chunks_change_nothing(n_chunks, glu):
+    whole = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=glu).double()
+    parts = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=glu, n_chunks=n_chunks).double()
+    parts.load_state_dict(whole.state_dict())
+    tokens = random(2, 3, 7, 6).requires_grad_()
+    torch.testing.assert_close(parts(tokens), whole(tokens))
+    ours = torch.autograd.grad(parts(tokens).square().sum(), [tokens, *parts.parameters()])
+    theirs = torch.autograd.grad(whole(tokens).square().sum(), [tokens, *whole.parameters()])
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_chunks_need_less_memory_in_inference():
+    """A hidden layer of 400 MB in sixteen parts, and then at once."""
+    program = """
+import torch
+from samovar_forecast.layers.feed_forward import GatedFeedForward
+tokens = torch.ones(1, 100_000, 4)
+for n_chunks in (16, 1):
+    layer = GatedFeedForward(d_model=4, d_ff=1024, dropout=0.0, glu=False, n_chunks=n_chunks)
+    with torch.inference_mode():
+        layer(tokens[:, :1000])  # what the first call alone needs
+        before = peak()
+        layer(tokens)
+    print(peak() - before)
+"""
+    parts, whole = numbers_printed_by(program, MALLOC_MMAP_THRESHOLD_="65536")
+    assert whole > 0.4e9
+    assert parts < 0.2 * whole

@@ -1,59 +1,16 @@
-"""The parts of the transformer's blocks: patches, shift, convolution, feed-forward, Linformer, and heads together."""
+"""Multi-head attention of local and global heads, its convolution, and Linformer attention."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from samovar_forecast.layers.causal_linear_attention import causal_linear_attention
-from samovar_forecast.layers.gated_feed_forward import GatedFeedForward
 from samovar_forecast.layers.linformer_attention import LinformerAttention
 from samovar_forecast.layers.local_attention import LocalAttention
-from samovar_forecast.layers.local_convolution import LocalConvolution
-from samovar_forecast.layers.mixed_attention import LinearAttention, MixedAttention
-from samovar_forecast.layers.patches import count_patches, split_patches
-from samovar_forecast.layers.token_shift import shift_tokens
-from tests.peak_memory import numbers_printed_by
+from samovar_forecast.layers.mixed_attention import LinearAttention, LocalConvolution, MixedAttention
 
 
 def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@pytest.mark.parametrize(("length", "patch", "stride"), [(512, 16, 8), (100, 16, 8), (10, 10, 8), (7, 4, 3), (5, 4, 1)])
-def test_overlapping_patches_are_padded_by_a_stride(length, patch, stride):
-    series = random(2, 3, length)
-    padded = torch.cat([series, series[..., -1:].expand(2, 3, stride)], -1)
-    starts = [start for start in range(length + stride - patch + 1) if start % stride == 0]
-    expected = torch.stack([padded[..., start : start + patch] for start in starts], -2)
-    assert torch.equal(split_patches(series, patch, stride), expected)
-    assert count_patches(length, patch, stride) == len(starts)
-    assert starts[-1] + patch >= length  # the newest value is in a patch
-
-
-@pytest.mark.parametrize(("length", "patch", "n_patches"), [(5, 1, 5), (8, 4, 2), (9, 4, 3)])
-def test_other_patches_are_padded_to_a_whole_number(length, patch, n_patches):
-    patches = split_patches(random(2, length), patch, patch)
-    assert patches.shape == (2, n_patches, patch)
-    assert count_patches(length, patch, patch) == n_patches
-    assert torch.equal(patches.flatten(1)[:, :length], random(2, length))
-    assert (patches.flatten(1)[:, length:] == random(2, length)[:, -1:]).all()
-
-
-@pytest.mark.parametrize("width", [3, 6, 8])
-@pytest.mark.parametrize("n_tokens", [1, 2, 5])
-def test_shifted_features_come_from_the_neighbours(width, n_tokens):
-    tokens = random(2, n_tokens, width)
-    third, half = width // 3, width // 2
-    both, causal = shift_tokens(tokens, causal=False), shift_tokens(tokens, causal=True)
-    for t in range(n_tokens):
-        before = tokens[:, t - 1] if t > 0 else torch.zeros(2, width, dtype=torch.float64)
-        after = tokens[:, t + 1] if t + 1 < n_tokens else torch.zeros(2, width, dtype=torch.float64)
-        assert torch.equal(both[:, t, :third], before[:, :third])
-        assert torch.equal(both[:, t, third : 2 * third], tokens[:, t, third : 2 * third])
-        assert torch.equal(both[:, t, 2 * third : 3 * third], after[:, 2 * third : 3 * third])
-        assert torch.equal(both[:, t, 3 * third :], tokens[:, t, 3 * third :])
-        assert torch.equal(causal[:, t, :half], before[:, :half])
-        assert torch.equal(causal[:, t, half:], tokens[:, t, half:])
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -70,61 +27,6 @@ def test_convolution_is_a_weighted_sum_of_neighbours(causal):
             if 0 <= t + offset < 7:
                 expected[:, :, t] += tokens[:, :, t + offset] * weight[:, 0, j]
     torch.testing.assert_close(convolution(tokens), expected)
-
-
-def test_feed_forward_equals_its_formula():
-    layer = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=False).double()
-    tokens = random(2, 7, 6)
-    hidden, output = layer.hidden, layer.output_projection
-    expected = F.gelu(tokens @ hidden.weight.T + hidden.bias) @ output.weight.T + output.bias
-    torch.testing.assert_close(layer(tokens), expected)
-
-
-def test_glu_multiplies_by_a_second_map():
-    layer = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=True).double()
-    tokens = random(2, 7, 6)
-    (open_weight, gate_weight), (open_bias, gate_bias) = layer.hidden.weight.chunk(2), layer.hidden.bias.chunk(2)
-    hidden = F.gelu(tokens @ open_weight.T + open_bias) * (tokens @ gate_weight.T + gate_bias)
-    torch.testing.assert_close(layer(tokens), hidden @ layer.output_projection.weight.T + layer.output_projection.bias)
-    ungated = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=False).double()
-    with torch.no_grad():
-        ungated.hidden.weight.copy_(open_weight)
-        ungated.hidden.bias.copy_(open_bias)
-    ungated.output_projection.load_state_dict(layer.output_projection.state_dict())
-    assert not torch.isclose(ungated(tokens), layer(tokens)).any()
-
-
-@pytest.mark.parametrize("glu", [False, True])
-@pytest.mark.parametrize("n_chunks", [2, 3, 7, 50])
-def test_chunks_change_nothing(n_chunks, glu):
-    whole = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=glu).double()
-    parts = GatedFeedForward(d_model=6, d_ff=10, dropout=0.0, glu=glu, n_chunks=n_chunks).double()
-    parts.load_state_dict(whole.state_dict())
-    tokens = random(2, 3, 7, 6).requires_grad_()
-    torch.testing.assert_close(parts(tokens), whole(tokens))
-    ours = torch.autograd.grad(parts(tokens).square().sum(), [tokens, *parts.parameters()])
-    theirs = torch.autograd.grad(whole(tokens).square().sum(), [tokens, *whole.parameters()])
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_chunks_need_less_memory_in_inference():
-    """A hidden layer of 400 MB in sixteen parts, and then at once."""
-    program = """
-import torch
-from samovar_forecast.layers.gated_feed_forward import GatedFeedForward
-tokens = torch.ones(1, 100_000, 4)
-for n_chunks in (16, 1):
-    layer = GatedFeedForward(d_model=4, d_ff=1024, dropout=0.0, glu=False, n_chunks=n_chunks)
-    with torch.inference_mode():
-        layer(tokens[:, :1000])  # what the first call alone needs
-        before = peak()
-        layer(tokens)
-    print(peak() - before)
-"""
-    parts, whole = numbers_printed_by(program, MALLOC_MMAP_THRESHOLD_="65536")
-    assert whole > 0.4e9
-    assert parts < 0.2 * whole
 
 
 def test_linformer_equals_its_formula():

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.layers.instance_norm import RevIN, normalise_instance
 from samovar_forecast.layers.observed import fill_with_mean, observed_mean, observed_share, observed_std_mean
-from samovar_forecast.layers.revin import RevIN
 
 
 def windows(share_missing=0.4, batch=5, length=30, n_series=4):

@@ -8,7 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
+from samovar_forecast.networks.linear_attention_transformer import (
+    LinearAttentionConfig,
+    LinearAttentionTransformer,
+    shift_tokens,
+)
 from samovar_forecast.networks.network import Covariates
 
 FORMS = {
@@ -292,3 +296,20 @@ def test_exports(form, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
     (exported,) = session.run(None, {session.get_inputs()[0].name: past.numpy()})
     torch.testing.assert_close(torch.from_numpy(exported), network(past), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [3, 6, 8])
+@pytest.mark.parametrize("n_tokens", [1, 2, 5])
+def test_shifted_features_come_from_the_neighbours(width, n_tokens):
+    tokens = torch.randn(2, n_tokens, width, dtype=torch.float64)
+    third, half = width // 3, width // 2
+    both, causal = shift_tokens(tokens, causal=False), shift_tokens(tokens, causal=True)
+    for t in range(n_tokens):
+        before = tokens[:, t - 1] if t > 0 else torch.zeros(2, width, dtype=torch.float64)
+        after = tokens[:, t + 1] if t + 1 < n_tokens else torch.zeros(2, width, dtype=torch.float64)
+        assert torch.equal(both[:, t, :third], before[:, :third])
+        assert torch.equal(both[:, t, third : 2 * third], tokens[:, t, third : 2 * third])
+        assert torch.equal(both[:, t, 2 * third : 3 * third], after[:, 2 * third : 3 * third])
+        assert torch.equal(both[:, t, 3 * third :], tokens[:, t, 3 * third :])
+        assert torch.equal(causal[:, t, :half], before[:, :half])
+        assert torch.equal(causal[:, t, half:], tokens[:, t, half:])

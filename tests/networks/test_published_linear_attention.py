@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from samovar_forecast.layers.global_linear_attention import image_linear_attention
-from samovar_forecast.networks.linear_attention_blocks import FutureDecoder, attention_blocks
-from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig
+from samovar_forecast.networks.linear_attention_transformer import (
+    FutureDecoder,
+    LinearAttentionConfig,
+    attention_blocks,
+)
 
 DIM, HEADS, DEPTH, LENGTH = 16, 4, 3, 24
 

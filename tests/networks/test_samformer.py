@@ -11,8 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samovar_forecast.layers.spectral_linear import SpectralLinear
-from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
+from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig, SpectralLinear
 from samovar_forecast.training.sharpness import uphill
 
 GOLDEN = Path(os.environ.get("SAMOVAR_GOLDEN_DIR", Path(__file__).parents[1] / "data" / "golden"))

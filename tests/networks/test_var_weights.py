@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from samovar_forecast.layers.arx_tokens import split_segments
 from samovar_forecast.layers.instance_norm import normalise_instance
+from samovar_forecast.layers.tokens import split_segments
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
 from samovar_forecast.networks.var_weights import read_weights, segment_influence
