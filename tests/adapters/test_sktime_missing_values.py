@@ -52,9 +52,9 @@ def test_forecasts_are_finite(sktime_class):
 def test_gaps_cost_little_on_a_clean_sine():
     y = sine()
     errors = {}
-    for share in (0.0, 0.2):
+    for share, n_seeds in ((0.0, 1), (0.2, 3)):
         history = with_gaps(y.iloc[:N_TRAIN], share)
-        forecasters = [SAMoVARForecaster(**SINE | {"random_state": seed}).fit(history) for seed in range(3)]
+        forecasters = [SAMoVARForecaster(**SINE | {"random_state": seed}).fit(history) for seed in range(n_seeds)]
         errors[share] = np.mean([squared_error(one.predict(fh=range(1, 13)), y) for one in forecasters])
     assert errors[0.0] < 0.01
     assert errors[0.2] < 0.05  # of a variance of 0.5; with one seed it is anything from .015 to .1
