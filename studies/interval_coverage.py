@@ -191,8 +191,8 @@ def main() -> None:
     stored = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     if chosen.panels:
         for name in chosen.models:
-            for case, panel in panels().items():
-                print(name, case, ours_of_panel(name, panel, chosen.settings), flush=True)
+            for label, panel in panels().items():
+                print(name, label, ours_of_panel(name, panel, chosen.settings), flush=True)
         return
     for data in chosen.data:
         for name in chosen.models:
