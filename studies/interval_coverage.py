@@ -111,7 +111,7 @@ def panels() -> dict[str, dict[str, NDArray[np.float64]]]:
         return {f"{name}{i}": draw.poisson(rate, n_rows).astype(float) for i in range(n)}
 
     def sparse(rate: float, n: int) -> dict[str, NDArray[np.float64]]:
-        return {f"sparse{i}": draw.poisson(5.0, n_rows) * (draw.random(n_rows) < rate) for i in range(n)}
+        return {f"sparse{i}": draw.poisson(5, n_rows) * (draw.random(n_rows) < rate).astype(float) for i in range(n)}
 
     def noise(name: str, n: int) -> dict[str, NDArray[np.float64]]:
         return {f"{name}{i}": draw.normal(5, 1, n_rows) for i in range(n)}
@@ -191,8 +191,8 @@ def main() -> None:
     stored = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     if chosen.panels:
         for name in chosen.models:
-            for case, panel in panels().items():
-                print(name, case, ours_of_panel(name, panel, chosen.settings), flush=True)
+            for label, panel in panels().items():
+                print(name, label, ours_of_panel(name, panel, chosen.settings), flush=True)
         return
     for data in chosen.data:
         for name in chosen.models:
