@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 
     from samovar_darts.base import DartsModel
     from samovar_sktime.base import SktimeForecaster
+
+MYPY = False  # which mypy takes for True
+if MYPY:  # scikit-learn has no types, and mypy checks no names of arguments below a base without types
+
+    class BaseEstimator:
+        """What the methods here use of scikit-learn's class."""
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+        def set_params(self, **params: Any) -> Self: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    from sklearn.base import BaseEstimator
 
 Data = TypeVar("Data", pd.DataFrame, pd.Series, dict[Any, pd.DataFrame], dict[Any, pd.Series])
 

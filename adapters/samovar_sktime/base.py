@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sktime.datatypes import convert_to
-from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.base._base import _format_moving_cutoff_predictions
 from sktime.split.base import BaseSplitter
 
@@ -26,6 +26,23 @@ from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
 from samovar_sktime.rows_asked import RowsAsked, check_covers, rows_asked
+
+MYPY = False  # which mypy takes for True
+if MYPY:  # sktime has no types, and mypy checks no names of arguments below a base without types
+
+    class BaseForecaster:
+        """What the methods here use of sktime's class."""
+
+        def _check_X_y(self, X: Any = None, y: Any = None, **kwargs: Any) -> Any: ...  # noqa: N802
+        def pretrain(self, y: Any, X: Any = None, fh: Any = None) -> Self: ...
+        def fit(self, y: Any, X: Any = None, fh: Any = None) -> Self: ...
+        def update(self, y: Any, X: Any = None, update_params: bool = True) -> Self: ...
+        @classmethod
+        def get_param_names(cls) -> list[str]: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    from sktime.forecasting.base import BaseForecaster
 
 
 @hyperparameters
@@ -180,7 +197,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         return self
 
     def _given(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
-        """The known covariates given for a panel. A forecaster that was fitted without any ignores them, as sktime's do."""
+        """The known covariates given for a panel; ignored, as sktime's forecasters do, after a fit without any."""
         data = self.forecaster_.fitted_.data
         if X is not None and not data.known:
             warnings.warn(f"X is ignored: {type(self).__name__} was fitted without X", stacklevel=2)

@@ -160,7 +160,7 @@ class Calibration:
                 held_out=held_out,
             )
         n_curves, n_rows = len(arrays["scores"]), n_series + 1 if n_series > 1 else 1
-        expected = {
+        expected: dict[str, tuple[Any, tuple[int, ...]]] = {
             "scores": (np.float32, (n_curves, n_coverages, horizon)),
             "curve": (np.int64, (n_rows, _N_KINDS, n_targets)),
             "unseen": (np.bool_, (_N_KINDS, n_targets)),

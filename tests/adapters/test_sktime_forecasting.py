@@ -213,14 +213,18 @@ def test_known_covariates_carry_information():
 
 def test_missing_known_rows_are_named(y, X):
     forecaster = SAMoVARForecaster(**SETTINGS).fit(y.iloc[:N_TRAIN], X.iloc[:N_TRAIN])
-    first = X.index[N_TRAIN]
+    first, third = X.index[N_TRAIN], X.index[N_TRAIN + 2]
     with pytest.raises(ValueError, match=f"X lacks 5 .* first of them {first}"):
         forecaster.predict(range(1, 6))
     with pytest.raises(ValueError, match=f"X is needed at steps 1 to 3, .* lacks 1 of them, such as {first}"):
         forecaster.predict([2, 3], X.iloc[[N_TRAIN + 1, N_TRAIN + 2]])
-    with pytest.raises(ValueError, match=f"X is needed at steps 1 to 5, .* lacks 2 of them, such as {X.index[N_TRAIN + 2]}"):
+    with pytest.raises(
+        ValueError, match=f"X is needed at steps 1 to 5, .* lacks 2 of them, such as {X.index[N_TRAIN + 2]}"
+    ):
         forecaster.predict([5], X.iloc[[N_TRAIN, N_TRAIN + 1, N_TRAIN + 4]])
-    with pytest.raises(ValueError, match=r"lacks 5 of them, .* use fh=range\(1, 7\)"):  # what a splitter of fh=[6] passes
+    with pytest.raises(
+        ValueError, match=r"lacks 5 of them, .* use fh=range\(1, 7\)"
+    ):  # what a splitter of fh=[6] passes
         forecaster.predict([6], X.iloc[[N_TRAIN + 5]])
     with pytest.raises(ValueError, match=f"X lacks 1 .* first of them {first}"):
         forecaster.update(y.iloc[[N_TRAIN]], update_params=False)

@@ -161,10 +161,13 @@ class TestOutage:
             result = trained.backtest(outage)
         last = result.forecast.sel(series="s1")[-9:]
         np.testing.assert_allclose(last, outage["s1"].iloc[-41], rtol=1e-6)
+        moved = copy.deepcopy(trained).update(outage.iloc[-30:], retrain=False)
         with pytest.warns(UserWarning, match="column 's1' has no value"):
-            fitted = copy.deepcopy(trained).update(outage.iloc[-30:], retrain=False)
-            assert np.isfinite(fitted.score(waves(170)[160:]))
-            assert np.isfinite(fitted.predict()).all(axis=None)
+            error = moved.score(waves(170)[160:])
+        with pytest.warns(UserWarning, match="column 's1' has no value"):
+            forecast = moved.predict()
+        assert np.isfinite(error)
+        assert np.isfinite(forecast).all(axis=None)
 
     def test_without_a_known_level_it_is_that_of_training(self, trained):
         y = waves().iloc[-24:].copy()
