@@ -48,6 +48,9 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
         )
     panel = read_panel(y, missing=True)
     targets, columns, frequency = _matched(source, panel)
+    unknown = [column for column in panel.columns if column not in columns]
+    if unknown:
+        raise ValueError(f"y has unknown {unknown}; the weights were trained on {columns}")
     # The series of a single one keep its scaling; those of a panel theirs, and new ones are scaled by their own rows.
     data = replace(trained.data, layout=_layout(source, panel), targets=targets, columns=columns, frequency=frequency)
     panel = replace(data, series={}).read_history(y)  # new series may lie in another time zone
