@@ -216,7 +216,7 @@ def pickle_inside(m: Material, r: random.Random) -> Mutant:
 
 
 def other_format(m: Material, r: random.Random) -> Mutant:
-    header = m.header() | {"format": r.choice([0, 1, 2, 4, 99, -1, 10**30, None, "3", 3.5, True, []])}
+    header = m.header() | {"format": r.choice([0, 1, 2, 3, 99, -1, 10**30, None, "3", 3.5, True, []])}
     return signed(m.tensors(), json.dumps(header))
 
 

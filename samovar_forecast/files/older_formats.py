@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Turn a header of format 1 or 2, and its tensors, into those of the newest format; in place.
+    """Turn a header of format 1 to 3, and its tensors, into those of the newest format; in place.
 
-    The first format knew one series and no intervals. Up to the second, tuples were written as lists.
+    The first format knew one series and no intervals. Up to the second, tuples were written as lists. Up to the third,
+    classes were those of this package, and a calibration had one curve per target, which `Calibration` reads.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from samovar_forecast import LinTransForecaster, SAMoVARForecaster
 from samovar_forecast.estimator import Forecaster
-from samovar_forecast.files.model_file import ModelFileError
+from samovar_forecast.files.model_file import FORMAT_VERSION, ModelFileError
 from samovar_forecast.training.fingerprints import digest_of
 from tests.conftest import TINY, series_alone, waves
 from tests.data.test_frames import REGULAR
@@ -287,7 +287,7 @@ def test_files_of_the_first_format_are_read(first_format, tmp_path):
             use(X=X)
     # It goes on like any other.
     loaded.save(tmp_path / "model")
-    assert header_of(tmp_path / "model")["format"] == 3
+    assert header_of(tmp_path / "model")["format"] == FORMAT_VERSION
     again = Forecaster.load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict(X=X, horizon=8), forecast)
     history = loaded.history_
@@ -296,6 +296,22 @@ def test_files_of_the_first_format_are_read(first_format, tmp_path):
     if X is None:
         tuned = SAMoVARForecaster(**again.get_params()).fit(waves(80, 1).reset_index(drop=True), init_from=path)
         assert np.isfinite(tuned.predict_interval()).all(axis=None)
+
+
+def test_files_of_the_third_format_are_read(tmp_path):
+    """A panel with one calibration for all kinds of contexts; its writer gave the forecasts and intervals beside it."""
+    path = DATA / "model-format-3-panel.safetensors"
+    assert header_of(path)["format"] == 3
+    table = pd.read_csv(path.with_suffix(".csv"), index_col=["series", "time"], parse_dates=["time"])
+    loaded = Forecaster.load(path)
+    forecast, interval = loaded.predict(), loaded.predict_interval(0.8)
+    for key in "abc":
+        np.testing.assert_allclose(forecast[key]["load"], table.loc[key, "load"], rtol=1e-6)
+        np.testing.assert_allclose(interval[key]["load"], table.loc[key, ["lower", "upper"]], rtol=1e-4)
+    loaded.save(tmp_path / "model")
+    again = Forecaster.load(tmp_path / "model")
+    for key in "abc":
+        pd.testing.assert_frame_equal(again.predict_interval(0.8)[key], interval[key], check_freq=False)
 
 
 @pytest.mark.parametrize("change", [{"index": {}}, {"columns": []}, {"hyperparameters": {}}, {"format": 2}])

@@ -23,7 +23,7 @@ from safetensors.torch import load as from_bytes
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files import model_content
-from samovar_forecast.files.model_file import LONGEST_HEADER, ModelFileError
+from samovar_forecast.files.model_file import FORMAT_VERSION, LONGEST_HEADER, ModelFileError
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from tests.conftest import TINY, suited, waves
 from tests.files.test_model_content import DATA, change_header, header_of, panel_data, write_signed
@@ -66,7 +66,7 @@ def test_files_of_the_second_format_are_read(kind, tmp_path):
     expected = pd.read_csv(file.with_suffix(".csv"))[-len(forecast) :].select_dtypes("float")
     np.testing.assert_allclose(forecast, expected, rtol=1e-6)
     loaded.save(tmp_path / "model")
-    assert header_of(tmp_path / "model")["format"] == 3
+    assert header_of(tmp_path / "model")["format"] == FORMAT_VERSION
     assert np.array_equal(Forecaster.load(tmp_path / "model").predict(X=X, horizon=8), forecast)
 
 
@@ -101,7 +101,7 @@ def test_versions_are_stored(path):
     assert versions["numpy"] == np.__version__
 
 
-@pytest.mark.parametrize("number", [4, 10**30])
+@pytest.mark.parametrize("number", [FORMAT_VERSION + 1, 10**30])
 def test_newer_formats_are_refused_with_what_to_do(path, number):
     change_header(path, format=number)
     with pytest.raises(ModelFileError, match=rf"has format {number}, and samovar-forecast .* update samovar-forecast"):
