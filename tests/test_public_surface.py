@@ -80,7 +80,8 @@ def test_an_editor_finds_a_misspelt_hyperparameter_and_knows_what_comes_back(com
     script.write_text(EDITOR)
     here = {"MYPYPATH": f"{ROOT}:{ROOT / 'adapters'}"}
     run = subprocess.run(command(script), cwd=ROOT, capture_output=True, text=True, env=os.environ | here)
-    said = {int(line): text for line, text in re.findall(r"editor\.py:(\d+):[\d:]* (.*)", run.stdout)}
+    told = re.findall(r"editor\.py:(\d+):[\d:]* (.*)", run.stdout)
+    said = {int(line): text for line, text in reversed(told)}  # the first of each line
     wrong = {line: text for line, text in said.items() if "error" in text}
     assert sorted(wrong) == WRONG, run.stdout + run.stderr
     assert all("horizn" in text for text in wrong.values())

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from samovar_forecast.data.fitted_data import FittedSeries
+from samovar_forecast.data.frames import align_columns
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
@@ -48,6 +49,7 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
         )
     panel = read_panel(y, missing=True)
     targets, columns, frequency = _matched(source, panel)
+    align_columns(next(iter(panel.frames.values())), columns, panel.name, exact=True)
     # The series of a single one keep its scaling; those of a panel theirs, and new ones are scaled by their own rows.
     data = replace(trained.data, layout=_layout(source, panel), targets=targets, columns=columns, frequency=frequency)
     panel = replace(data, series={}).read_history(y)  # new series may lie in another time zone

@@ -261,7 +261,7 @@ def _as_numbers(data: pd.DataFrame, column: Hashable) -> str:
     with contextlib.suppress(ValueError, TypeError):
         values.astype(float)
         return f"convert it, e.g. df.astype({{{column!r}: float}})"
-    return f"drop it, or encode its categories, e.g. pd.get_dummies(df, columns=[{column!r}])"
+    return f"drop it, or encode its categorical values, e.g. pd.get_dummies(df, columns=[{column!r}])"
 
 
 def _replaced(wrong: NDArray[np.float64], missing: bool) -> str:

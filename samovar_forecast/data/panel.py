@@ -97,7 +97,8 @@ class Panel:
     def align(self, columns: Sequence[Hashable]) -> Panel:
         """Every frame with these columns, in this order, others left out with one warning; see `align_columns`."""
         key, first = next(iter(self.frames.items()))
-        used = align_columns(first.iloc[:0], columns, self.name_of(key)).columns
+        name = self.name_of(key) if len(self.frames) == 1 else self.name
+        used = align_columns(first.iloc[:0], columns, name).columns
         return self.map(lambda frame, _: frame[list(used)])
 
     def beside(self, series: Panel) -> Panel:

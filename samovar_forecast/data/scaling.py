@@ -15,6 +15,7 @@ from sklearn.preprocessing import RobustScaler
 LARGEST_SCALED = 1e15  # sums of squares of thousands of such values still are single-precision numbers
 SMALLEST_DEVIATION = 1e-10  # networks without a scaler before them add 1e-8 and more to the deviation of a window
 _LARGEST_LOGARITHM = 700.0  # whose exponential still is a number
+_LARGEST_HELD_OUT = 5.0  # deviation of held-out rows, in scales, that a column keeps; random walks reach 4
 _LARGEST_RATIO = 3.0  # of the deviation of one part of a column to the scale that another part gives
 
 
@@ -105,7 +106,7 @@ class Scaler:
 
             ``deviation = sqrt(mean((held_out - center) ** 2))``,
 
-        a column whose deviation is above 3 scales gets it for a scale, and so the weight 1 there; a trend, which stays
+        a column whose deviation is above 5 scales gets it for a scale, and so the weight 1 there; a trend, which stays
         below, is scaled as before. It is not for the identity, whose scales mean nothing. Values too far away for
         single precision, which `scale_frame` refuses, do not count.
 
@@ -120,7 +121,7 @@ class Scaler:
             squares += np.square(np.where(counted, scaled, 0.0)).sum(axis=0)
             counts += counted.sum(axis=0)
         deviation = np.sqrt(squares / np.maximum(counts, 1))
-        return replace(self, scale=self.scale * np.where(deviation > _LARGEST_RATIO, deviation, 1.0))
+        return replace(self, scale=self.scale * np.where(deviation > _LARGEST_HELD_OUT, deviation, 1.0))
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Scale in double precision, then round to single: (..., n_columns), or only the last of the columns."""
@@ -235,7 +236,7 @@ def warn_of_raised_scales(scalers: Mapping[str, tuple[Scaler, Scaler]], columns:
     --------
     >>> still = Scaler.fit(np.array([[0.0], [0.01]]), "standard")
     >>> bounded = still.bounded_by([np.array([[8.0], [8.0]])])
-    >>> with warnings.catch_warnings(record=True) as told:
+    >>> with warnings.catch_warnings(record=True, action="always") as told:
     ...     warn_of_raised_scales({"y": (still, bounded)}, ["rain"])
     >>> bounded.scale.round(2), str(told[0].message)[:21]
     (array([8.]), "y column 'rain' moves")

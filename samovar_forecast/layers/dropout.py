@@ -16,6 +16,7 @@ class Dropout(nn.Dropout):
 
     Examples
     --------
+    >>> import torch
     >>> Dropout(0.25)(torch.ones(100_000)).mean().round(decimals=1)
     tensor(1.)
     """

@@ -180,13 +180,17 @@ def test_a_bad_hyperparameter_is_named(forecaster_class):
         from_core(forecaster_class(horizon=6, context_length=24, batch_size=0))
 
 
+class Own(SAMoVAR):
+    """A network of a user's own."""
+
+
+class OwnForecaster(SAMoVARForecaster):
+    """Its forecaster."""
+
+    network_class = Own
+
+
 def test_a_network_of_ones_own_has_a_model(tiny, y):
-    class Own(SAMoVAR):
-        pass
-
-    class OwnForecaster(SAMoVARForecaster):
-        network_class = Own
-
     model = from_core(OwnForecaster(**tiny))
     assert type(model) is type(from_core(OwnForecaster(**tiny)))
     assert type(model) not in ALL_MODELS

@@ -88,8 +88,20 @@ def test_empty_cells_are_missing_values(folder, y):
     assert_same("forecast.csv", expected)
     written = json.loads(call("backtest", "gaps.csv", "--horizon", 8, *QUICK, "--json").stdout)
     assert written["series"]["s1"]["SAMoVARForecaster"]["MAE"] > 0
-    y.assign(s1=np.nan).iloc[-24:].to_csv("blind.csv")
-    assert "blind.csv column 's1' has no value in rows" in refused("predict", "model.safetensors", "blind.csv")
+    y.assign(s0=np.nan, s1=np.nan, s2=np.nan).iloc[-24:].to_csv("blind.csv")
+    assert "blind.csv column 's0' has no value in rows" in refused("predict", "model.safetensors", "blind.csv")
+
+
+@pytest.mark.filterwarnings("default:.*its last known level")
+def test_a_sensor_that_is_silent_stops_no_other(folder, y):
+    call("fit", "sales.csv", "--horizon", 8, *QUICK)
+    y.iloc[-30:, 1] = np.nan
+    y.to_csv("silent.csv")
+    result = call("predict", "model.safetensors", "silent.csv", "-o", "forecast.csv")
+    assert "column 's1' has no value in the 24 rows before the forecast" in result.stderr
+    forecast = pd.read_csv("forecast.csv")
+    np.testing.assert_allclose(forecast["s1"], y["s1"].iloc[-31], rtol=1e-6)
+    assert forecast["s0"].std() > 0
 
 
 def test_fine_tuning_goes_on_from_a_model_file(folder, y):
@@ -256,6 +268,7 @@ def test_wrong_history_and_wrong_kind_of_time_are_named(folder, y):
     assert "labels such as 0" in refused("backtest", "numbers.csv", "--model-file", "model.safetensors")
 
 
+@pytest.mark.filterwarnings("default:validation_fraction")
 def test_warnings_are_one_line_too(folder):
     result = call("fit", "sales.csv", "--horizon", 40, *QUICK)
     assert "warning: validation_fraction=0.2 of 160 rows is 32" in result.stderr

@@ -107,7 +107,7 @@ def test_dates_of_pyarrow_are_dates(dtype, y):
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (pd.Index(np.arange(160) + np.int64(2**63 - 162)), "the index cannot go on for 8 steps of 1 behind"),
+        (pd.Index(np.arange(160) + np.int64(2**63 - 162)), "the index cannot go on for 8 steps of 1 after"),
         (pd.Index(np.arange(160, dtype=np.uint64) + np.uint64(2**63)), "no 64-bit integer with a sign"),
         (pd.date_range(end="2262-04-11 22:00", periods=160, freq="h", unit="ns"), "the index cannot go on for 8 steps"),
     ],

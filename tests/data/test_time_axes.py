@@ -148,17 +148,6 @@ def test_an_update_corrects_the_newest_row():
     np.testing.assert_array_equal(fitted.history_.iloc[-1], corrected.iloc[-1])
 
 
-def test_what_decides_the_windows_is_not_saved_otherwise_than_fitted(tmp_path):
-    fitted = SAMoVARForecaster(**SETTINGS).fit(waves())
-    for name, value in (("horizon", 5), ("context_length", 30), ("quantiles", (0.1, 0.9))):
-        changed = SAMoVARForecaster(**SETTINGS).fit(waves()).set_params(**{name: value})
-        with pytest.raises(
-            ValueError, match=rf"{name} is (5|30|2), and was (8|24|1) in fit; set it back, or fit again"
-        ):
-            changed.save(tmp_path / "model")
-    fitted.set_params(learning_rate=1.0).save(tmp_path / "model")
-
-
 @pytest.mark.parametrize(
     "settings", [{"context_length": np.int64(24)}, {"context_length": None, "horizon": np.int64(8)}]
 )

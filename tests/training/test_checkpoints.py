@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(y, tmp_path):
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(y, tmp_path):
     whole = SAMoVARForecaster(**SETTINGS).fit(y)
     (tmp_path / "training.ckpt").symlink_to(tmp_path / "missing" / "folder")  # writing through it fails
-    with pytest.warns(UserWarning, match="the checkpoint of epoch 1 could not be written"):
+    with pytest.warns(UserWarning, match=r"the checkpoint of epoch \d could not be written"):
         fitted = SAMoVARForecaster(**SETTINGS, checkpoint_dir=str(tmp_path)).fit(y)
     same(whole, fitted)
 

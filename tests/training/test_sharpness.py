@@ -201,6 +201,7 @@ def test_the_second_gradient_is_clipped(monkeypatch):
     assert max(norms) <= 0.01 * 1.0001
 
 
+@pytest.mark.filterwarnings("ignore:precision=.bf16-mixed:UserWarning")  # of processors without AVX512
 def test_it_runs_in_bfloat16():
     config = TrainingConfig(**BASE, sharpness_rho=0.5, precision="bf16-mixed", learning_rate=0.01)
     one, other = fresh_network(), fresh_network()
