@@ -190,6 +190,7 @@ class OwnForecaster(SAMoVARForecaster):
     network_class = Own
 
 
+@pytest.mark.filterwarnings("ignore:Attribute 'network_class' removed from hparams")  # a class inside a function
 def test_a_network_of_ones_own_has_a_model(tiny, y):
     model = from_core(OwnForecaster(**tiny))
     assert type(model) is type(from_core(OwnForecaster(**tiny)))
