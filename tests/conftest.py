@@ -24,8 +24,6 @@ TINY = {
 }  # fmt: skip
 # Tests whose subject is not how wide an interval is, on series too short to hold a horizon out.
 narrow_intervals = pytest.mark.filterwarnings("ignore:the intervals come from errors on the training windows")
-# Sweeps over all classes with columns beside the targets, of which some networks make no use.
-series_alone = pytest.mark.filterwarnings("ignore:.* forecasts each series from itself")
 
 
 def suited(settings, cls):

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
-from tests.conftest import series_alone, waves
+from tests.conftest import waves
 from tests.peak_memory import numbers_printed_by
 
 
@@ -50,7 +50,6 @@ def test_columns_in_any_order_give_the_same_forecast(forecaster_class, tiny, y):
     pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(y))
 
 
-@series_alone
 def test_targets_are_forecast_from_all_columns(forecaster_class, tiny, y):
     mixes = forecaster_class.network_class.mixes_series(forecaster_class())
     with warnings.catch_warnings(record=True) as said:

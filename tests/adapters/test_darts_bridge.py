@@ -12,10 +12,9 @@ from samovar_darts.models import ALL_MODELS
 from samovar_darts.schedule import Schedule
 from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
-from tests.conftest import series_alone, suited
+from tests.conftest import suited
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-pytestmark = series_alone
 CASES = {
     "all columns": (None, False, {}),
     "some targets": (["s2", "s0"], False, {}),
@@ -191,6 +190,7 @@ class OwnForecaster(SAMoVARForecaster):
     network_class = Own
 
 
+@pytest.mark.filterwarnings("ignore:Attribute 'network_class' removed from hparams")  # a class inside a function
 def test_a_network_of_ones_own_has_a_model(tiny, y):
     model = from_core(OwnForecaster(**tiny))
     assert type(model) is type(from_core(OwnForecaster(**tiny)))

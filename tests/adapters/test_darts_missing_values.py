@@ -167,6 +167,7 @@ def with_gaps():
     return series, {"past_covariates": waves(74, seed=1)}
 
 
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")  # darts scores windows without a value
 def test_it_trains_and_forecasts_with_gaps(model_class):
     series, arguments = with_gaps()
     validation = {"val_series": waves(seed=2), "val_past_covariates": waves(seed=3)}

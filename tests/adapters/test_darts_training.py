@@ -82,7 +82,7 @@ def test_the_loss_is_that_of_the_core(model_class):
     model = make(model_class, **FROZEN).fit(series)
     windows = Windows(torch.from_numpy(series.values()), torch.arange(21), 24, 6, n_targets=2)
     core = ForecastingModule(model.model.network, TrainingConfig(loss="mse"), windows, None, torch.Generator())
-    expected = float(core.training_step(Part(windows.starts), 0))
+    expected = core.training_step(Part(windows.starts), 0).item()
     assert logged(model)["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -15,7 +15,7 @@ from samovar_forecast import LinTransForecaster, SAMoVARForecaster
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files.model_file import FORMAT_VERSION, ModelFileError
 from samovar_forecast.training.fingerprints import digest_of
-from tests.conftest import TINY, series_alone, waves
+from tests.conftest import TINY, waves
 from tests.data.test_frames import REGULAR
 
 DATA = Path(__file__).parents[1] / "data"
@@ -26,7 +26,6 @@ def fitted(tiny, y):
     return SAMoVARForecaster(**tiny).fit(y)
 
 
-@series_alone
 def test_a_loaded_model_forecasts_the_same(forecaster_class, tiny, y, tmp_path):
     fitted = forecaster_class(**tiny, targets=["s1", "s0"]).fit(y)
     fitted.save(tmp_path / "model.safetensors")

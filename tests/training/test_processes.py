@@ -23,7 +23,7 @@ from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.engine import TrainingDivergedError
 from samovar_forecast.training.random_state import seeded
-from tests.conftest import TINY, series_alone, suited, waves
+from tests.conftest import TINY, suited, waves
 
 DROPOUT = TINY | {"dropout": 0.3, "max_epochs": 3}
 
@@ -42,7 +42,6 @@ def in_new_process(program, **options):
     return run.stdout
 
 
-@series_alone
 @pytest.mark.parametrize("cls", ALL_FORECASTERS, ids=lambda cls: cls.__name__)
 def test_pickles_and_copies_forecast_the_same(cls):
     fitted = cls(**suited(TINY, cls), targets=["s1", "s0"]).fit(waves())
