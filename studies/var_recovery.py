@@ -16,7 +16,6 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from samovar_forecast import FixedVARForecaster, SAMoVARForecaster
-from samovar_forecast.explain import VARForecaster
 
 SETTINGS: dict[str, Any] = {
     "horizon": 1, "context_length": 16, "d_model": 32, "n_heads": 2, "n_layers": 3, "learning_rate": 1e-3,
@@ -37,7 +36,9 @@ def simulate(n_rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(values[200:], columns=["a", "b"])
 
 
-def study(forecaster_class: type[VARForecaster], y: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
+def study(
+    forecaster_class: type[SAMoVARForecaster | FixedVARForecaster], y: pd.DataFrame, fresh: pd.DataFrame
+) -> dict[str, Any]:
     """Train, and average the reading over a hundred windows."""
     forecaster = forecaster_class(**SETTINGS).fit(y)
     errors = forecaster.backtest(fresh)
