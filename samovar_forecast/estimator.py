@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
@@ -651,6 +652,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         from samovar_forecast.files.model_file import load
 
+        import_module("samovar_forecast.forecasters")  # the package's own classes, wherever this one was imported from
         known = {(one.__module__, one.__qualname__): one for one in _subclasses(Forecaster)}
         found, fitted = load(path, cls, known)
         forecaster = found(**fitted.hyperparameters)

@@ -332,3 +332,13 @@ def test_installed_script_reports_an_error_without_traceback(folder):
         [script, "fit", "none.csv", "--horizon", "8"], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: none.csv does not exist\n")
+
+
+def test_a_fresh_process_reads_a_model(folder):
+    call("fit", "sales.csv", "--horizon", 8, *QUICK)
+    call("predict", "model.safetensors", "sales.csv", "-o", "here.csv")
+    program = Path(sys.executable).with_name("samovar-forecast")
+    arguments = ["predict", "model.safetensors", "sales.csv", "-o", "there.csv"]
+    run = subprocess.run([program, *arguments], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert Path("there.csv").read_bytes() == Path("here.csv").read_bytes()
