@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_darts import saved_files
-from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.network_module import NetworkModule
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule, with_calendar
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.calendar_features import choose_calendar

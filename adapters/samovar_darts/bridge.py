@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from samovar_darts.base import DartsModel
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from samovar_darts.observed_targets import counts, hide_missing, judge
-from samovar_darts.schedule import Schedule
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.recipe import Schedule
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
 from samovar_forecast.training.losses import ascending
@@ -34,6 +33,41 @@ _REAL_VALUED = {
     LikelihoodType.Cauchy,
     LikelihoodType.Gumbel,
 }
+
+
+class SeriesScaler(nn.Module):
+    """The map of the core's `Scaler` per column: the identity, unless a trained core brings its scaler.
+
+    That is ``(values - center) / scale``, of ``log(1 + values)`` where the column is logarithmic. NaN stays NaN. It
+    works on tensors in place of arrays: it lies in the module's checkpoint, moves to its device, and gradients pass
+    through `inverse`, so the core's arrays in double precision cannot serve. Nothing is fitted here.
+
+    Shape
+    -----
+    input, output : (..., n_columns), or only the last of the columns
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.center: Tensor
+        self.scale: Tensor
+        self.logarithmic: Tensor
+        self.register_buffer("center", torch.zeros(n_columns))
+        self.register_buffer("scale", torch.ones(n_columns))
+        self.register_buffer("logarithmic", torch.zeros(n_columns, dtype=torch.bool))
+
+    def forward(self, values: Tensor) -> Tensor:
+        columns = slice(-values.shape[-1], None)
+        values = torch.where(self.logarithmic[columns], torch.log1p(values), values)
+        return (values - self.center[columns]) / self.scale[columns]
+
+    def inverse(self, forecast: Tensor) -> Tensor:
+        """Back to the units of the data, in the same order: (batch, horizon, n_targets, n_outputs) to that shape."""
+        columns = slice(-forecast.shape[-2], None)
+        forecast = forecast * self.scale[columns, None] + self.center[columns, None]
+        logarithmic = self.logarithmic[columns, None]
+        # Filled inside: the exponential of another column could be infinite, and its gradient NaN.
+        return torch.where(logarithmic, torch.expm1(torch.where(logarithmic, forecast, 0.0)), forecast)
 
 
 class NetworkModule(PLForecastingModule):

@@ -1,6 +1,10 @@
-"""The public sktime forecasters: each is a network's hyperparameters joined with the sktime contract."""
+"""The public sktime forecasters, and the list of them: each is a network's hyperparameters joined with the contract."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from skbase.lookup import all_objects
 
 import samovar_forecast
 from samovar_forecast.hyperparameters import hyperparameters
@@ -155,3 +159,27 @@ class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, SktimeForec
     """
 
     core_class = samovar_forecast.PSFAttentionForecaster
+
+
+def all_forecasters(
+    filter_tags: str | list[str] | dict[str, Any] | None = None,
+) -> list[tuple[str, type[SktimeForecaster]]]:
+    """Names and classes of the forecasters of this package, as `sktime.registry.all_estimators` gives sktime's.
+
+    Parameters
+    ----------
+    filter_tags : str, list of str, dict or None
+        Only classes with these tags set, or with these values of tags.
+
+    Examples
+    --------
+    >>> [name for name, _ in all_forecasters({"capability:multivariate": True})]
+    ['AutoformerForecaster', ..., 'SAMoVARForecaster']
+    """
+    found: list[tuple[str, type[SktimeForecaster]]] = all_objects(
+        object_types=SktimeForecaster,
+        filter_tags=filter_tags,
+        exclude_objects=[SktimeForecaster.__name__],
+        package_name="samovar_sktime",
+    )
+    return found

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from samovar_forecast.layers.feed_forward import FeedForward, GatedFeedForward
 from tests.peak_memory import numbers_printed_by
@@ -38,6 +39,27 @@ def test_an_exported_block_consists_of_operations_of_pytorch():
     assert targets
     assert all(target.startswith("aten.") for target in targets)
     torch.testing.assert_close(exported.module()(tokens), layer(tokens))
+
+
+@pytest.mark.parametrize(
+    ("layer", "d_wide", "d_narrow"),  # what a token's vector is multiplied by on the way out, and on the way back
+    [
+        (FeedForward(d_model=64, dropout=0.0), 256, 256),
+        (GatedFeedForward(d_model=64, d_ff=100, dropout=0.0, glu=False, n_chunks=3), 100, 100),
+        (GatedFeedForward(d_model=64, d_ff=100, dropout=0.0, glu=True), 200, 100),
+    ],
+    ids=["plain", "in chunks", "gated"],
+)
+def test_operations_are_counted(layer, d_wide, d_narrow):
+    """By PyTorch's counter: two per weight and token forward, and twice as many backward; nothing is computed again."""
+    n_tokens, d_model = 300, 64
+    tokens = torch.randn(n_tokens, d_model, requires_grad=True)
+    forward = 2 * n_tokens * d_model * (d_wide + d_narrow)
+    with FlopCounterMode(display=False) as counter:
+        loss = layer(tokens).sum()
+        assert counter.get_total_flops() == forward
+        loss.backward()
+    assert counter.get_total_flops() == 3 * forward
 
 
 def test_tokens_may_lie_in_memory_in_any_order():
