@@ -168,7 +168,7 @@ def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
 def test_update_refuses_to_forget_its_context(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     expected = forecaster.predict(y.iloc[:158])
-    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows in front are remembered
+    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows before are remembered
     np.testing.assert_allclose(moved_back.predict(), expected, rtol=1e-5)
     for retrain in (True, False):
         with pytest.raises(ValueError, match="so far back that 5 rows are left"):
@@ -227,7 +227,7 @@ def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
     assert copied.set_params(quantiles=None).get_params()["quantiles"] is None
 
 
-def test_a_lone_forecaster_takes_many_histories(tiny, y):
+def test_a_forecaster_of_a_single_series_takes_many_histories(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     histories = {"newest": y, "older": y[:100], "other": waves(50, seed=3)}
     forecasts = forecaster.predict(histories)

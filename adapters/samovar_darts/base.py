@@ -29,7 +29,7 @@ from samovar_darts.recipe import Schedule, with_calendar
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.calendar_features import choose_calendar
-from samovar_forecast.hyperparameters import check_types, plain_numbers
+from samovar_forecast.hyperparameters import check_types, cite, list_parameters, parameters_of, plain_numbers
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -76,8 +76,12 @@ class DartsModel(MixedCovariatesTorchModel):
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the network's hyperparameters in `help`; the constructor takes them among its `kwargs`."""
+        """Show what the network has in `help`: its references, and the hyperparameters among `kwargs`."""
         super().__init_subclass__(**kwargs)
+        shared, *rest_of_all = parameters_of(DartsModel).partition("**kwargs")
+        list_parameters(cls, shared.rstrip(), "".join(rest_of_all))
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
         network = [
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)

@@ -23,10 +23,6 @@ from samovar_sktime.base import SktimeForecaster
 class SAMoVARForecaster(SAMoVARConfig, SktimeForecaster):
     """SAMoVAR for sktime: linear attention realigned as an exact, readable vector autoregression.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -44,10 +40,6 @@ class SAMoVARForecaster(SAMoVARConfig, SktimeForecaster):
 class LinTransForecaster(LinTransConfig, SktimeForecaster):
     """LinTrans for sktime: a transformer with plain linear attention on the tokens of SAMoVAR.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -63,10 +55,6 @@ class LinTransForecaster(LinTransConfig, SktimeForecaster):
 @hyperparameters
 class FixedVARForecaster(FixedVARConfig, SktimeForecaster):
     """FixedVAR for sktime: SAMoVAR with autoregressive weights that are the same for every window.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
 
     Examples
     --------
@@ -84,10 +72,6 @@ class FixedVARForecaster(FixedVARConfig, SktimeForecaster):
 class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
     """SAMformer for sktime: attention over the series, trained with sharpness-aware minimisation.
 
-    References
-    ----------
-    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -103,10 +87,6 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
 @hyperparameters
 class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """Linear Attention Transformer for sktime: patches as tokens, at a cost linear in the length of the context.
-
-    References
-    ----------
-    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
 
     Examples
     --------
@@ -124,10 +104,6 @@ class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, Sktim
 class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster):
     """Autoformer for sktime: series taken apart into trend and season, and periods found by auto-correlation.
 
-    References
-    ----------
-    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -143,11 +119,6 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster)
 @hyperparameters
 class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """PSF-Attn for sktime: every step can reach every earlier one through a product of a few sparse factors.
-
-    References
-    ----------
-    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
-    Neural Networks 152, 2022, arXiv 2109.08184.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def waves(n_rows=80, n_components=2, seed=0, dtype=np.float32):
 
 
 def covariates_of(series, kinds, seed=1, n_more=24):
-    """The series, with static covariates if asked for, and the arguments that hold the other kinds."""
+    """The series, with static covariates if requested, and the arguments that hold the other kinds."""
     arguments = {
         kind: waves(len(series) + n_more, n_components=3, seed=seed) for kind in kinds if kind != "static_covariates"
     }

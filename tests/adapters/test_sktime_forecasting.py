@@ -163,7 +163,7 @@ def test_in_sample_is_one_step_ahead_in_one_pass(fitted, y):
 
 
 def test_in_sample_context_in_front_of_the_first_row_is_not_observed(fitted, y):
-    """The first rows are forecast from what lies in front of them alone, the very first from nothing."""
+    """The first rows are forecast from what lies before them alone, the very first from nothing."""
     forecast = fitted.predict(fh=-np.arange(N_TRAIN))
     assert list(forecast.index) == list(y.index[:N_TRAIN])
     assert np.isfinite(forecast).all(axis=None)

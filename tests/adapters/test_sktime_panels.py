@@ -73,7 +73,7 @@ def test_relative_steps_count_from_the_end_of_each_series(forecaster, whole):
 
 
 def test_absolute_labels_are_the_same_for_all_series(forecaster, whole):
-    """Behind the end of some series and in front of that of others."""
+    """After the end of some series and before that of others."""
     labels = whole["a"].index[[28, 40, 62]]
     forecast = forecaster.predict(ForecastingHorizon(labels, is_relative=False))
     core = forecaster.forecaster_
@@ -142,7 +142,7 @@ def test_known_covariates_of_every_series(with_X, seen, X):
 
 
 def test_absolute_labels_with_known_covariates(with_X, whole, X):
-    """Each series needs X up to the labels alone, not as far behind its end as the shortest one."""
+    """Each series needs X up to the labels alone, not as far after its end as the shortest one."""
     fh = ForecastingHorizon(whole["a"].index[[61]], is_relative=False)
     future = {name: X[name].iloc[end:62] for name, (_, end) in ROWS.items()}
     forecast = with_X.predict(fh, stacked(future))

@@ -103,10 +103,10 @@ def test_fit_on_a_panel_keeps_the_scaling_of_series_that_were_trained_on(forecas
     assert list(forecast.index.names) == ["series", "time"]
 
 
-@pytest.mark.parametrize("lone", [True, False], ids=["lone series", "panel"])
-def test_fine_tuning(forecaster, panel, new, lone):
+@pytest.mark.parametrize("single", [True, False], ids=["single series", "panel"])
+def test_fine_tuning(forecaster, panel, new, single):
     core = forecaster.pretrained_forecaster_
-    y = new if lone else panel_of({"n": new})
+    y = new if single else panel_of({"n": new})
     forecaster.set_params(fine_tune_epochs=2, max_steps=1)
     forecaster.fit(y)
     trained = forecaster.forecaster_

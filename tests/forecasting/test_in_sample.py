@@ -1,4 +1,4 @@
-"""Fitted values are forecasts like any others: from the rows in front of them."""
+"""Fitted values are forecasts like any others: from the rows before them."""
 
 import numpy as np
 import pandas as pd
