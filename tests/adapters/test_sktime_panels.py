@@ -86,7 +86,7 @@ def test_absolute_labels_are_the_same_for_all_series(forecaster, whole):
             np.testing.assert_allclose(forecast.loc[(name, label)], expected.iloc[-1], rtol=1e-4)
 
 
-def test_absolute_labels_in_front_of_a_series_name_it(forecaster, whole):
+def test_absolute_labels_before_a_series_name_it(forecaster, whole):
     with pytest.raises(ValueError, match="y of series 'c' begins at 2024-01-01 20:00"):
         forecaster.predict(ForecastingHorizon(whole["a"].index[[8, 30]], is_relative=False))
 

@@ -270,7 +270,7 @@ def test_copies_of_panels_forecast_the_same(trained, duplicate):
     assert clone(trained).get_params() == trained.get_params()
 
 
-def test_what_a_lone_series_has_a_panel_has_by_series(trained):
+def test_what_a_single_series_has_a_panel_has_by_series(trained):
     assert trained.is_panel_
     for name in ("history_", "scaler_"):
         with pytest.raises(AttributeError, match=f"has no {name}: it was fitted on a panel: see series_"):

@@ -95,7 +95,7 @@ def test_no_window_reaches_into_another_series(seed):
         (1, CONTEXT, 0),
     ],
 )
-def test_short_series_are_filled_up_in_front(n_rows, fill, n_windows):
+def test_short_series_are_filled_up_before_their_first_row(n_rows, fill, n_windows):
     train, _ = split(series(1, 16), series(2, n_rows))
     short = [row for row in rows_of(train) if row[-1] >= 2000]
     assert len(short) == n_windows
