@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.training.config import TrainingConfig
 from tests.conftest import waves
 from tests.peak_memory import numbers_printed_by
 
@@ -201,9 +202,10 @@ def test_cross_validation(forecaster_class, tiny, y, index):
 
 
 def test_grid_search(forecaster_class, tiny, y):
+    of_network = next(name for name in vars(forecaster_class(**tiny)) if not hasattr(TrainingConfig, name))
     search = GridSearchCV(
         forecaster_class(**tiny),
-        {"learning_rate": [1e-9, 1e-2], "d_model": [8]},
+        {"learning_rate": [1e-9, 1e-2], of_network: [getattr(forecaster_class(**tiny), of_network)]},
         cv=TimeSeriesSplit(2, test_size=8),
         error_score="raise",
     ).fit(y)
@@ -347,7 +349,6 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"sharpness_rho": -1}, ValueError, "sharpness_rho must be 0 or greater"),
         ({"adam_betas": (0.9, 1)}, ValueError, "adam_betas must be two numbers"),
         ({"calendar": ["hours"]}, ValueError, "calendar has unknown features"),
-        ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, TypeError, "random_state must be an integer or a RandomState or None"),
         ({"sampling": "shops"}, ValueError, r"sampling must be one of \('windows', 'series'\), got 'shops'"),
@@ -363,7 +364,12 @@ def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"dropout": 1.5}, "dropout must be in"), ({"n_heads": 3}, "n_heads must divide d_model")]
+    ("wrong", "named"),
+    [
+        ({"d_model": 0}, "d_model must be at least 1"),
+        ({"dropout": 1.5}, "dropout must be in"),
+        ({"n_heads": 3}, "n_heads must divide d_model"),
+    ],
 )
 def test_bad_sizes_of_networks_are_named(forecaster_class, tiny, y, wrong, named):
     if not set(wrong) <= set(tiny | {"dropout": 0} if hasattr(forecaster_class, "dropout") else tiny):

@@ -336,9 +336,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         names = cls.get_param_names()
         tiny = {"d_model": 8, "n_heads": 2, "n_layers": 1, "device": "cpu", "max_epochs": 1}
         tiny = {name: value for name, value in tiny.items() if name in names}
-        quantiles = (0.05, 0.5, 0.95)
+        quantiles, last_weights = (0.05, 0.5, 0.95), {"average_weights": None}
         return [
-            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2},
+            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2, **last_weights},
             {**tiny, "horizon": 1, "max_steps": 1, "quantiles": quantiles, "scaler": "none", "fine_tune_epochs": 1},
         ]
 
