@@ -61,7 +61,7 @@ class FittedData:
     Attributes
     ----------
     horizon : int
-        Steps to forecast where nobody asks for another number.
+        Steps to forecast where no other number is given.
     lengths : Lengths
         Points of history that the network sees, steps that it forecasts at once, and points of its segments.
     scaling : {"standard", "robust", "none"}
