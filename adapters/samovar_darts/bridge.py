@@ -64,6 +64,11 @@ def from_core(core: Forecaster) -> DartsModel:
             f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
             f"series: make the darts model of an unfitted {type(core).__name__} and fit that on a list of series"
         )
+    if core.n_members > 1:
+        raise ValueError(
+            f"a darts model holds one network, and n_members={core.n_members}: make the darts model of a forecaster "
+            "with n_members=1, and average several of them by darts' NaiveEnsembleModel"
+        )
     context_length = core.context_length if fitted is None else fitted.data.context_length
     if context_length is None:
         raise ValueError(

@@ -14,7 +14,7 @@ from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
 
 # Beside the hyperparameters of the network itself these decide what goes into it and what comes out.
-_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles"}
+_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles", "n_members"}
 
 
 def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: Any) -> Forecaster:

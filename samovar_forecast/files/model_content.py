@@ -20,12 +20,14 @@ from samovar_forecast.files.stored_index import describe_index, index_numbers, r
 from samovar_forecast.forecasting.fit import network_for
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.networks.ensemble import averaged
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.random_state import forked
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
+_MEMBER = "members."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
@@ -202,8 +204,15 @@ def _network(
 ) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
+    n_members = 1 + max((int(name.split(".")[1]) for name in weights if name.startswith(_MEMBER)), default=0)
+    if n_members > config.n_members:  # fewer where Ctrl-C ended the training
+        raise ValueError(f"it has {n_members} members, and n_members={config.n_members}")
+
+    def made() -> ForecastNetwork:
+        return averaged([network_for(network_class, config, data) for _ in range(n_members)])
+
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = network_for(network_class, config, data).state_dict()
+        sketch = made().state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -211,7 +220,7 @@ def _network(
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with forked(torch.device("cpu")):  # waits for a training in another thread, which draws too
-        network = network_for(network_class, config, data)
+        network = made()
     network.load_state_dict(weights)
     return network.eval()
 

@@ -94,6 +94,10 @@ class TrainingConfig:
     checkpoint_dir : str or None, default None
         Folder where `fit` writes its state after every epoch, and from which the same `fit` goes on after it was
         killed. A folder serves one training at a time. None: nothing is written.
+    n_members : int, default 1
+        Networks to train, each from a seed of its own, whose forecasts and quantiles are averaged. They take as many
+        times as long, unless `joblib.parallel_config` spreads them over processes. The first one is that of
+        ``n_members=1``.
     random_state : int, RandomState or None, default None
         Seed of initial weights, dropout and the order of windows.
     verbose : int, default 0
@@ -130,11 +134,12 @@ class TrainingConfig:
     logger: Literal["csv", "tensorboard"] | None = None
     log_dir: str = "logs"
     checkpoint_dir: str | None = None
+    n_members: int = 1
     random_state: int | RandomState | None = None
     verbose: int = 0
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches")
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members")
 _OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
 
 
