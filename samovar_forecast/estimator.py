@@ -24,6 +24,7 @@ from samovar_forecast.forecasting.forecast import forecast_in_units, newest_wind
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.forecasting.update import update
+from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.interrupts import interrupts_held_back
@@ -66,6 +67,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
     network_class: ClassVar[type[ForecastNetwork]]
     fitted_: Fitted
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
 
     def fit(
         self,

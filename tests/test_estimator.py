@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.training.config import TrainingConfig
 from tests.conftest import waves
 from tests.peak_memory import numbers_printed_by
 
@@ -168,7 +169,7 @@ def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
 def test_update_refuses_to_forget_its_context(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     expected = forecaster.predict(y.iloc[:158])
-    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows in front are remembered
+    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows before are remembered
     np.testing.assert_allclose(moved_back.predict(), expected, rtol=1e-5)
     for retrain in (True, False):
         with pytest.raises(ValueError, match="so far back that 5 rows are left"):
@@ -201,9 +202,10 @@ def test_cross_validation(forecaster_class, tiny, y, index):
 
 
 def test_grid_search(forecaster_class, tiny, y):
+    of_network = next(name for name in vars(forecaster_class(**tiny)) if not hasattr(TrainingConfig, name))
     search = GridSearchCV(
         forecaster_class(**tiny),
-        {"learning_rate": [1e-9, 1e-2], "d_model": [8]},
+        {"learning_rate": [1e-9, 1e-2], of_network: [getattr(forecaster_class(**tiny), of_network)]},
         cv=TimeSeriesSplit(2, test_size=8),
         error_score="raise",
     ).fit(y)
@@ -227,7 +229,7 @@ def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
     assert copied.set_params(quantiles=None).get_params()["quantiles"] is None
 
 
-def test_a_lone_forecaster_takes_many_histories(tiny, y):
+def test_a_forecaster_of_a_single_series_takes_many_histories(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     histories = {"newest": y, "older": y[:100], "other": waves(50, seed=3)}
     forecasts = forecaster.predict(histories)
@@ -347,7 +349,6 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"sharpness_rho": -1}, ValueError, "sharpness_rho must be 0 or greater"),
         ({"adam_betas": (0.9, 1)}, ValueError, "adam_betas must be two numbers"),
         ({"calendar": ["hours"]}, ValueError, "calendar has unknown features"),
-        ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, TypeError, "random_state must be an integer or a RandomState or None"),
         ({"sampling": "shops"}, ValueError, r"sampling must be one of \('windows', 'series'\), got 'shops'"),
@@ -363,7 +364,12 @@ def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"dropout": 1.5}, "dropout must be in"), ({"n_heads": 3}, "n_heads must divide d_model")]
+    ("wrong", "named"),
+    [
+        ({"d_model": 0}, "d_model must be at least 1"),
+        ({"dropout": 1.5}, "dropout must be in"),
+        ({"n_heads": 3}, "n_heads must divide d_model"),
+    ],
 )
 def test_bad_sizes_of_networks_are_named(forecaster_class, tiny, y, wrong, named):
     if not set(wrong) <= set(tiny | {"dropout": 0} if hasattr(forecaster_class, "dropout") else tiny):

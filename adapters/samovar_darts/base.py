@@ -24,15 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_darts import saved_files
-from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.network_module import NetworkModule
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule, with_calendar
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.calendar_features import choose_calendar
 from samovar_forecast.data.lengths import choose_segment
 from samovar_forecast.data.season import season_length
-from samovar_forecast.hyperparameters import check_types, plain_numbers
+from samovar_forecast.hyperparameters import check_types, cite, list_parameters, parameters_of, plain_numbers
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -79,8 +78,12 @@ class DartsModel(MixedCovariatesTorchModel):
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the network's hyperparameters in `help`; the constructor takes them among its `kwargs`."""
+        """Show what the network has in `help`: its references, and the hyperparameters among `kwargs`."""
         super().__init_subclass__(**kwargs)
+        shared, *rest_of_all = parameters_of(DartsModel).partition("**kwargs")
+        list_parameters(cls, shared.rstrip(), "".join(rest_of_all))
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
         network = [
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)

@@ -12,10 +12,11 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from samovar_darts.base import DartsModel
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.hyperparameters import description_of
 from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device
@@ -124,7 +125,7 @@ def model_class_for(core_class: type[Forecaster]) -> type[DartsModel]:
     stem = core_class.__name__.removesuffix("Forecaster")
     name = f"{core_class.__module__}.{stem}Model".replace(".", "_")  # of this module, where pickle finds it
     namespace = {
-        "__doc__": core_class.__doc__,
+        "__doc__": description_of(core_class),
         "__module__": __name__,
         "__qualname__": name,
         "network_class": core_class.network_class,

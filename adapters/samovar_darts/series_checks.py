@@ -10,7 +10,7 @@ import torch
 from darts import TimeSeries
 from numpy.typing import NDArray
 
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.network_module import SeriesScaler
 from samovar_forecast.data.scaling import LARGEST_SCALED, check_moves
 
 

@@ -19,7 +19,7 @@ from sktime.split.base import BaseSplitter
 from samovar_forecast.data.panel import Panel, read_panel
 from samovar_forecast.data.time_axis import plain_index
 from samovar_forecast.estimator import Forecaster
-from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.hyperparameters import cite, hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
@@ -96,6 +96,11 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     # update. Parts of sktime read the attributes of that copy all the same.
     _config: ClassVar[dict[str, Any]] = {"remember_data": False}
     _y = _X = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "core_class"):
+            cite(cls, cls.core_class.network_class)
 
     def __post_init__(self) -> None:
         # A dataclass constructor calls no other constructor, only this hook. sktime's constructor, called from
@@ -331,9 +336,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         names = cls.get_param_names()
         tiny = {"d_model": 8, "n_heads": 2, "n_layers": 1, "device": "cpu", "max_epochs": 1}
         tiny = {name: value for name, value in tiny.items() if name in names}
-        quantiles = (0.05, 0.5, 0.95)
+        quantiles, last_weights = (0.05, 0.5, 0.95), {"average_weights": None}
         return [
-            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2},
+            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2, **last_weights},
             {**tiny, "horizon": 1, "max_steps": 1, "quantiles": quantiles, "scaler": "none", "fine_tune_epochs": 1},
         ]
 

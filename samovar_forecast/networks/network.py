@@ -39,6 +39,20 @@ class TrainingForecast(NamedTuple):
     own_forecast: Tensor | None = None
     own_target: Tensor | None = None
 
+    def pairs(self, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Forecasts beside their targets: of the windows and, where there is one, of the network's own objective.
+
+        The loss of a training is the sum of the mean losses of these pairs, in every host.
+
+        Shape
+        -----
+        target : (batch, horizon, n_targets)
+        """
+        pairs = [(self.forecast, target)]
+        if self.own_forecast is not None and self.own_target is not None:
+            pairs.append((self.own_forecast, self.own_target))
+        return pairs
+
 
 class ForecastNetwork(nn.Module):
     """Base of all networks: windows of the past to forecasts of the last `n_targets` series.

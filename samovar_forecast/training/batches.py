@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -110,7 +109,6 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
     """
     if network.windows_interact:
         return 1
-    network = copy.deepcopy(network).eval()  # no random number is drawn
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
 
@@ -121,8 +119,13 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
         return tensor
 
     past, _, covariates = windows.gather(windows.starts[:1])
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        network.training_forecast(past, covariates)
+    trains = network.training
+    network.eval()  # no random number is drawn, and nothing is counted or estimated
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            network.training_forecast(past, covariates)
+    finally:
+        network.train(trains)
     most_windows = max(1, MOST_BYTES // max(1, sum(kept.values())))
     n_parts = -(-batch_size // most_windows)
     part_size = -(-batch_size // n_parts)  # as even as can be

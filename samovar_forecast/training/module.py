@@ -160,10 +160,7 @@ class ForecastingModule(pl.LightningModule):
     ) -> list[tuple[Tensor, Tensor]]:
         """Sum and number of the losses of the forecast and, where there is one, of the network's own objective."""
         result = self.network.training_forecast(past, covariates)
-        sums = [self._sum_of_losses(result.forecast, future)]
-        if result.own_forecast is not None and result.own_target is not None:
-            sums.append(self._sum_of_losses(result.own_forecast, result.own_target))
-        return sums
+        return [self._sum_of_losses(*pair) for pair in result.pairs(future)]
 
     def _sum_of_losses(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.quantiles is None:

@@ -1,4 +1,4 @@
-"""What a model file holds, what writing one leaves behind, and what reading one refuses."""
+"""What a model file holds, what writing one leaves, and what reading one refuses."""
 
 import errno
 import json
