@@ -9,10 +9,11 @@ from torch import Tensor
 
 
 def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Turn a header of format 1 to 3, and its tensors, into those of the newest format; in place.
+    """Turn a header of format 1 to 4, and its tensors, into those of the newest format; in place.
 
     The first format knew one series and no intervals. Up to the second, tuples were written as lists. Up to the third,
-    classes were those of this package, and a calibration had one curve per target, which `Calibration` reads.
+    classes were those of this package, and a calibration had one curve per target, which `Calibration` reads. Up to the
+    fourth, there were no bounds, and networks that embed the calendar embedded the known covariates too.
 
     Raises
     ------
@@ -29,6 +30,8 @@ def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         }
         tensors["logarithmic"] = torch.zeros(len(tensors["center"]), dtype=torch.bool)
         tensors["center"], tensors["scale"] = tensors["center"].unsqueeze(0), tensors["scale"].unsqueeze(0)
+    if header["format"] <= 4:
+        header["embeds_known"] = True
     if header["format"] <= 2:
         header["hyperparameters"] = {
             name: {"tuple": value} if isinstance(value, list) and name != "targets" else value

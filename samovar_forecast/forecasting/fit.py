@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
@@ -64,8 +65,9 @@ def fit(
     else:
         context_length = choose_context_length(max(n_training), config)
     horizon = int(config.horizon)
+    bounds = Bounds.of(config.lower, config.upper, len(training.targets))
     cutoffs = partial(window_cutoffs, context_length=context_length, horizon=horizon)
-    data, every = learn(training, n_training, context_length, horizon, config.scaler, config.log1p, cutoffs)
+    data, every = learn(training, n_training, context_length, horizon, config.scaler, config.log1p, bounds, cutoffs)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
     with seeded_by(config) as seed:
@@ -114,6 +116,7 @@ def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, da
             config,
             n_outputs=1 if config.quantiles is None else len(config.quantiles),
             n_known=len(data.known) + len(data.calendar),
+            n_calendar=len(data.calendar) + (len(data.known) if data.embeds_known else 0),
             n_static=len(data.static),
         )
     except RuntimeError as error:
