@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -38,4 +40,6 @@ class SeriesScaler(nn.Module):
         forecast = forecast * self.scale[columns, None] + self.center[columns, None]
         logarithmic = self.logarithmic[columns, None]
         # Filled inside: the exponential of another column could be infinite, and its gradient NaN.
-        return torch.where(logarithmic, torch.expm1(torch.where(logarithmic, forecast, 0.0)), forecast)
+        largest = math.log(torch.finfo(forecast.dtype).max) - 1  # whose exponential still is a number
+        logarithms = torch.where(logarithmic, forecast, 0.0).clamp(max=largest)
+        return torch.where(logarithmic, torch.expm1(logarithms), forecast)
