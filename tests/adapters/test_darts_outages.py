@@ -33,8 +33,8 @@ def outage(n_rows=160, column="s1"):
 def test_adopted_weights_forecast_as_the_core_does(kind):
     core = SAMoVARForecaster(**TINY, **kind).fit(waves())
     model, y = core.to_darts(), outage()
+    parameters = {"predict_likelihood_parameters": True} if kind.get("quantiles") else {}
     with pytest.warns(UserWarning, match=DEAD):
-        parameters = {"predict_likelihood_parameters": True} if kind.get("quantiles") else {}
         found = model.predict(8, series_of(y), **parameters).values()
     expected = core.predict_quantiles(core.quantiles, y) if kind.get("quantiles") else core.predict(y)
     np.testing.assert_allclose(found, expected, rtol=2e-3)

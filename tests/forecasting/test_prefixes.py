@@ -79,7 +79,7 @@ def test_too_few_covariates_are_refused_with_the_steps_that_were_asked_for():
     y, X = driven()
     cls = ALL_FORECASTERS[0]
     forecaster = cls(**settings_for(cls, {})).fit(y[:120], X[:120])
-    with pytest.raises(ValueError, match="X lacks 3 of the 127 rows|X lacks 3 of the 2"):
+    with pytest.raises(ValueError, match=r"X lacks 3 of the \d+ rows that are needed"):
         forecaster.predict(X=X[:124], horizon=7)
     series, known = (series_from_frame(one.astype(np.float32)) for one in (y[:120], X))
     with pytest.raises(ValueError, match="`n=7`, the provided `future_covariates`"):
