@@ -216,7 +216,10 @@ def test_grid_search(forecaster_class, tiny, y):
     ("asked", "cure"),
     [
         ({"scoring": "neg_mean_absolute_error", "cv": TimeSeriesSplit(2)}, "leave scoring out for `score`"),
-        ({"scoring": ["r2", "neg_max_error"], "refit": "r2", "cv": TimeSeriesSplit(2)}, "leave scoring out for `score`"),
+        (
+            {"scoring": ["r2", "neg_max_error"], "refit": "r2", "cv": TimeSeriesSplit(2)},
+            "leave scoring out for `score`",
+        ),
         ({}, r"forecasters need cv=TimeSeriesSplit\(...\)"),
         ({"cv": KFold(3, shuffle=True, random_state=0)}, "forecasters need cv=TimeSeriesSplit"),
         ({"cv": ShuffleSplit(2, random_state=0), "n_jobs": 2}, "forecasters need cv=TimeSeriesSplit"),
