@@ -46,7 +46,8 @@ def newest_windows(
     Raises
     ------
     ValueError
-        If no target of a series has a value in its context, or a row of the known covariates is missing.
+        If no target of a series has a value in its context, a target of a new series has none at all, or a row of the
+        known covariates is missing.
     """
     parts: list[Windows] = []
     scalers: dict[Hashable, Scaler] = {}
@@ -55,6 +56,8 @@ def newest_windows(
         dead = frame[data.targets].isna().all()
         if dead.all():
             check_observed(frame, data.targets, name)
+        if dead.any() and data.is_panel and key not in data.series:  # then no level is known from training either
+            check_observed(whole, data.targets, name)
         scalers[key] = scaler = data.scaler_of(key, whole)
         windows = data.windows(
             frame, np.array([len(frame)]), steps, scaler,

@@ -24,7 +24,7 @@ CALENDARS = {
 
 @pytest.mark.parametrize("index", CALENDARS.values(), ids=CALENDARS)
 def test_series_go_on_as_in_the_core(index):
-    y = pd.DataFrame({"a": np.arange(float(len(index)))}, pd.DatetimeIndex(list(index)))
+    y = pd.DataFrame({"a": np.arange(float(len(index)))}, pd.DatetimeIndex(index))
     series = series_from_frame(y)
     more = series.append_values(np.zeros((4, 1, 1))).time_index[len(y) :]
     assert list(more) == list(continue_index(y.index, frequency_of(y.index), 4))
