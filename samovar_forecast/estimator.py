@@ -18,6 +18,7 @@ from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
+from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
@@ -116,6 +117,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         with interrupts_held_back():
             check_training_config(self)
+            check_fold()
             source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
             if source is not None:
                 check_is_fitted(source)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.lengths import Lengths
 from samovar_forecast.data.panel import Layout
@@ -53,6 +54,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
         },
         "calendar": data.calendar,
         "lengths": data.lengths._asdict(),
+        "embeds_known": data.embeds_known,
         "layout": asdict(data.layout)
         | {name: [_encode(label) for label in getattr(data.layout, name)] for name in ("names", "column_names")},
         "series": [
@@ -157,6 +159,8 @@ def rebuild(
         static=static,
         known_scaler=_affine(arrays["known_center"], arrays["known_scale"]) if known else None,
         static_scaler=_affine(arrays["static_center"], arrays["static_scale"]) if static else None,
+        bounds=Bounds.of(config.lower, config.upper, len(labels["targets"])),
+        embeds_known=bool(header["embeds_known"]),
     )
     calibration = None
     if header["calibration"] is not None:

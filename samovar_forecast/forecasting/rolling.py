@@ -35,7 +35,7 @@ def forecast(network: ForecastNetwork, windows: Windows, steps: int) -> NDArray[
 
 @torch.inference_mode()
 def forecast_batches(
-    network: ForecastNetwork, windows: Windows, steps: int
+    network: ForecastNetwork, windows: Windows, steps: int, bounds: tuple[Tensor, Tensor] | None = None
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Forecast `steps` rows after every window, batch after batch, each sized to memory.
 
@@ -50,6 +50,8 @@ def forecast_batches(
         Scaled series; known covariates reach up to the last step forecast.
     steps : int
         Steps to forecast after each window.
+    bounds : tuple of Tensor or None
+        The least and the largest point forecasts that enter the context, scaled, for each block of the windows.
 
     Yields
     ------
@@ -58,6 +60,7 @@ def forecast_batches(
 
     Shape
     -----
+    bounds : (n_blocks, n_targets) each
     forecasts : (batch, steps, n_targets, n_outputs)
     """
     device = next(network.parameters()).device
@@ -65,17 +68,25 @@ def forecast_batches(
     done = 0
     for starts in windows.starts.split(forecast_batch_size(network, device)):
         rows = slice(done, done + len(starts))
-        yield rows, _roll_forward(network, windows, starts, steps).float().cpu().numpy()
+        of_windows = None
+        if bounds is not None:
+            blocks = windows.at(starts).blocks.cpu()
+            of_windows = [bound[blocks].unsqueeze(1).to(device) for bound in bounds]
+        yield rows, _roll_forward(network, windows, starts, steps, of_windows).float().cpu().numpy()
         done += len(starts)
 
 
-def _roll_forward(network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int) -> Tensor:
+def _roll_forward(
+    network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int, bounds: list[Tensor] | None
+) -> Tensor:
     past = windows.past(starts)
     parts: list[Tensor] = []
     for first_step in range(0, steps, network.horizon):
         if parts:
             covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
             point = parts[-1][..., network.point_output]
+            if bounds is not None:
+                point = point.clamp(*bounds)
             past = torch.cat([past, torch.cat([covariates_kept, point], dim=2)], dim=1)[:, -network.context_length :]
         parts.append(ascending(network(past, windows.covariates(starts, first_step))))
     return torch.cat(parts, dim=1)[:, :steps]

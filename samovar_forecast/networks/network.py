@@ -100,9 +100,11 @@ class ForecastNetwork(nn.Module):
 
     @classmethod
     def embeds_known(cls, config: Any) -> bool:
-        """Whether the network takes covariates known in the future itself, and their number as `n_known`.
+        """Whether the network embeds the features of the calendar itself, and takes their number as `n_known`.
 
-        Where it does not, they work beside the network; see `CovariateNetwork`.
+        Every step that it forecasts may then depend on those features at every other step. All other covariates that
+        are known in the future work beside the network, step by step; see `CovariateNetwork`. So a forecast of one
+        step does not depend on how many steps are asked for, and on covariates of later steps that may not be known.
         """
         return False
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from numpy.random import RandomState
 
+from samovar_forecast.data.bounds import check_bounds
 from samovar_forecast.hyperparameters import check_types, hyperparameters
 
 
@@ -74,6 +75,11 @@ class TrainingConfig:
         median and interquartile range, or not at all.
     log1p : bool, default False
         Forecast ``log(1 + y)`` of the targets, undone on output; for counts and other values above -1.
+    lower : float, tuple of float or None, default None
+        Smallest value of the targets, 0 for counts: no forecast, quantile or interval goes below it, and data that do
+        are an error. A tuple has a bound, or None, for each target. None: no bound.
+    upper : float, tuple of float or None, default None
+        Largest value of the targets, as `lower`. None: no bound.
     loss : {"mse", "mae", "huber"}, default "mae"
         Loss of training and validation, on the scaled series. Without effect where `quantiles` are given.
     quantiles : tuple of float or None, default None
@@ -126,6 +132,8 @@ class TrainingConfig:
     sampling: Literal["windows", "series"] = "windows"
     scaler: Literal["standard", "robust", "none"] = "standard"
     log1p: bool = False
+    lower: float | tuple[float | None, ...] | list[float | None] | None = None
+    upper: float | tuple[float | None, ...] | list[float | None] | None = None
     loss: Literal["mse", "mae", "huber"] = "mae"
     quantiles: tuple[float, ...] | list[float] | None = None
     device: str = "auto"
@@ -177,6 +185,7 @@ def check_training_config(config: TrainingConfig) -> None:
     betas = config.adam_betas
     if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")
+    check_bounds(config.lower, config.upper)
     if config.quantiles is not None:
         check_quantiles(config.quantiles)
 
