@@ -113,7 +113,7 @@ def _check_divisible(config: TrainingConfig, network: ForecastNetwork, n_devices
         )
     if ":" in config.device:
         raise ValueError(f"device={config.device!r} names one device, and devices={config.devices}; use device='cuda'")
-    if network.windows_interact:
+    if network.windows_interact and not network.interact_by_mean:
         raise ValueError(
             f"{type(plain_network(network)).__name__} looks at a whole batch at once in training, which cannot be "
             "divided over several devices; use devices=1"

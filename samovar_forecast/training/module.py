@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import partial
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from samovar_forecast.data.windows import Windows
+from samovar_forecast.layers.batch_mean import divided_batch
 from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
 from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size
@@ -170,7 +172,8 @@ class ForecastingModule(pl.LightningModule):
         return self._loss(self._sums_of(part), part)
 
     def _sums_of(self, part: Part) -> list[tuple[Tensor, Tensor]]:
-        sums = self.sums_of_losses(*self.windows.gather(part.starts))
+        with divided_batch(self._add_up, part.idle) if self.n_ranks > 1 else nullcontext():
+            sums = self.sums_of_losses(*self.windows.gather(part.starts))
         return [(0 * total, 0 * count) for total, count in sums] if part.idle else sums
 
     def _loss(self, sums: list[tuple[Tensor, Tensor]], part: Part) -> Tensor:
