@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
+from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
@@ -56,8 +57,13 @@ def fit(
     """
     # Lightning is slow to import; only training needs it.
     from samovar_forecast.training.checkpoints import remove_checkpoint
-    from samovar_forecast.training.engine import train
+    from samovar_forecast.training.engine import starts_processes, train
 
+    if starts_processes(config) and any(isinstance(series, StoredSeries) for series in training.series.values()):
+        raise ValueError(
+            f"devices={config.devices} would send StoredSeries to other processes through memory; start the processes "
+            "by torchrun, so that each of them maps the folder"
+        )
     n_training = training_rows(training.lengths, config)
     if source is not None and config.context_length in (None, source.data.context_length):
         context_length = source.data.context_length

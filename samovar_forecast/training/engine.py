@@ -93,7 +93,7 @@ def train(
     n_devices, number = count_devices(config.devices, resolve_device(config.device)), own_number()
     if n_devices * config.num_nodes > 1:
         _check_divisible(config, network, n_devices, number)
-    if n_devices == 1 or number is not None:
+    if not starts_processes(config):
         return _train(network, windows, validation, config, seed, begun_with)
     with interrupts_held_back() as interrupt:
         arguments = (network, windows, validation, replace(config), seed, begun_with)
@@ -101,6 +101,11 @@ def train(
         network.load_state_dict(weights)
         network.to(resolve_device(config.device)).eval()
     return summary
+
+
+def starts_processes(config: TrainingConfig) -> bool:
+    """Whether a training with these hyperparameters starts processes, to which all of its windows are sent."""
+    return own_number() is None and count_devices(config.devices, resolve_device(config.device)) > 1
 
 
 def _check_divisible(config: TrainingConfig, network: ForecastNetwork, n_devices: int, number: int | None) -> None:

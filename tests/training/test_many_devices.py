@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samovar_forecast import SAMoVARForecaster
+from samovar_forecast import SAMoVARForecaster, StoredSeries
 from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.devices import count_devices
 from samovar_forecast.training.processes import own_number
@@ -73,6 +73,12 @@ def test_a_fit_on_two_processes_is_that_on_one(tmp_path):
 def test_what_cannot_be_divided_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         SAMoVARForecaster(**TINY | options).fit(waves())
+
+
+def test_stored_series_are_not_sent_through_memory(tmp_path):
+    stored = StoredSeries.write(tmp_path / "series", [waves()])
+    with pytest.raises(ValueError, match="by torchrun, so that each of them maps the folder"):
+        SAMoVARForecaster(**TINY, devices=2).fit(stored)
 
 
 def test_a_launcher_needs_a_seed(monkeypatch):
