@@ -5,8 +5,8 @@
     OMP_NUM_THREADS=1 python studies/many_devices.py throughput      needs as many free cores as processes
 
 ``equality`` trains every forecaster for 50 steps on one process and on two with half of each batch, and says how much
-weights and forecasts differ at most. ``endings`` kills one of two processes in the middle of a fit and resumes it, and stops
-another fit by Ctrl-C. ``throughput`` gives windows per second on one and on two processes, one thread each.
+weights and forecasts differ at most. ``endings`` kills one of two processes in the middle of a fit and resumes it, and
+stops another fit by Ctrl-C. ``throughput`` gives windows per second on one and on two processes, one thread each.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def read_pieces(
         values at one time, or rows that are not in the order of time.
     """
     table = parquet.dataset(source, format="parquet")
-    names = [name for name in table.schema.names if name not in (time, id_column)]
+    unnamed_index = "__index_level_"  # of pandas
+    names = [name for name in table.schema.names if name not in (time, id_column) and unnamed_index not in name]
     chosen = names if columns is None else list(columns)
     wanted = [time, *chosen, *([] if id_column is None else [id_column])]
     for column in wanted:
@@ -87,7 +88,7 @@ def _frames(
         )
         for batch in batches:
             if batch.num_rows:
-                yield batch.to_pandas()
+                yield batch.to_pandas(ignore_metadata=True)  # every column as a column, also an index of pandas
 
 
 def _in_order_of_time(table: parquet.Dataset, time: str, span: pc.Expression | None) -> list[parquet.Fragment]:

@@ -167,14 +167,14 @@ def _train(
     history = LossHistory()
     best = BestWeights(history)
     began = time.perf_counter()
-    draws = seeded(device, seed + number) if n_ranks > 1 else nullcontext()  # dropout: each device hides its own
-    with interrupts_held_back() as interrupt, draws, torch.enable_grad():  # Lightning enables it for good
+    with interrupts_held_back() as interrupt, torch.enable_grad():  # Lightning enables it for good
         with _quiet():
             callbacks: list[Callback] = [history, best, StopWhenAsked(interrupt), ValidateLastStep()]
             if checkpoints is not None:
                 callbacks.append(checkpoints)
             trainer = _trainer(config, device, n_devices, module, callbacks)
-            interrupted = _fit(trainer, module, checkpoints)
+            with seeded(device, seed + trainer.global_rank) if n_ranks > 1 else nullcontext():
+                interrupted = _fit(trainer, module, checkpoints)  # dropout on each device hides activations of its own
         if interrupted and trainer.global_step == 0:
             raise KeyboardInterrupt  # nothing is there to keep
         loss = history.epochs[-1].training_loss if history.epochs else math.nan

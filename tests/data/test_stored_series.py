@@ -91,9 +91,12 @@ def test_partitioned_tables_come_in_the_order_of_time(partitioned):
 
 def test_only_the_columns_that_are_wanted_are_written(tmp_path):
     frame = with_gaps().rename_axis("time")
-    frame.assign(note="text").reset_index().to_parquet(tmp_path / "table")
+    frame.assign(note="text").to_parquet(tmp_path / "table")  # with its index
     stored = StoredSeries.from_parquet(tmp_path / "table", tmp_path / "some", "time", columns=["s2", "s0"])
     pd.testing.assert_frame_equal(stored.rows(slice(None)), frame[["s2", "s0"]], check_freq=False)
+    frame.reset_index().iloc[3:].to_parquet(tmp_path / "cut")  # with an index without a name
+    stored = StoredSeries.from_parquet(tmp_path / "cut", tmp_path / "rest", "time")
+    pd.testing.assert_frame_equal(stored.rows(slice(None)), frame.iloc[3:], check_freq=False)
     with pytest.raises(ValueError, match="has no column 's7'"):
         StoredSeries.from_parquet(tmp_path / "table", tmp_path / "none", "time", columns=["s7"])
 
