@@ -99,15 +99,23 @@ def endings() -> None:
             for name, value in whole.network_.state_dict().items()
         )
         print("resumed, the weights are those of an uninterrupted fit, bit for bit:", same, flush=True)
-    forecaster = SAMoVARForecaster(**settings | {"max_epochs": 10**6}, devices=2)
-    threading.Timer(60, os.kill, (os.getpid(), signal.SIGINT)).start()
-    try:
-        forecaster.fit(series())
-    except KeyboardInterrupt:
-        summary = forecaster.training_summary_
-        print(f"Ctrl-C: interrupted={summary.interrupted} after {summary.epochs} epochs, best {summary.best_epoch}")
-        print("it forecasts:", bool(np.isfinite(forecaster.predict()).all(axis=None)))
+    with tempfile.TemporaryDirectory() as folder:
+        forecaster = SAMoVARForecaster(**settings | {"max_epochs": 10**6}, devices=2, checkpoint_dir=folder)
+        threading.Thread(target=press_ctrl_c, args=(Path(folder) / "training.ckpt",)).start()
+        try:
+            forecaster.fit(series())
+        except KeyboardInterrupt:
+            summary = forecaster.training_summary_
+            print(f"Ctrl-C: interrupted={summary.interrupted} after {summary.epochs} epochs, best {summary.best_epoch}")
+            print("it forecasts:", bool(np.isfinite(forecaster.predict()).all(axis=None)))
     print("processes left:", children())
+
+
+def press_ctrl_c(checkpoint: Path) -> None:
+    """Send this process what Ctrl-C sends, once an epoch has been written."""
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def kill_one(checkpoint: Path) -> None:

@@ -174,7 +174,9 @@ class StopWhenAsked(pl.Callback):
         if trainer.world_size > 1 and batch_idx % BATCHES_BETWEEN_TALKS:
             return
         if trainer.strategy.reduce_boolean_decision(self._interrupt.asked, all=False):
-            logging.getLogger(__name__).warning("interrupted: the training stops and keeps its best weights so far")
+            if trainer.is_global_zero:
+                told = "interrupted: the training stops and keeps its best weights so far"
+                logging.getLogger(__name__).warning(told)
             raise TrainingInterrupted
 
 

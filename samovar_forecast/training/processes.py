@@ -156,16 +156,16 @@ def _is_of_another_process(error: BaseException) -> bool:
 
 
 def _told(error: ProcessException, n_processes: int) -> str:
-    told = f"process {error.error_index} of the {n_processes} of this training "
+    told = f"process {error.error_index} of the {n_processes} of this training"
     if isinstance(error, ProcessExitedException) and error.signal_name is not None:
         hint = ", perhaps for want of memory" if error.signal_name == "SIGKILL" else ""
-        told += f"was ended by {error.signal_name}{hint}"
+        told += f" was ended by {error.signal_name}{hint}"
     else:
-        told += f"ended early, see what it printed ({error})"
-    return (
-        f"{told}; with checkpoint_dir the same fit goes on after its last epoch. A script that trains on several "
-        'devices must do so under `if __name__ == "__main__":`, because every process imports it'
-    )
+        told += (
+            f" ended early, see what it printed ({error}); a script that trains on several devices must do so under "
+            '`if __name__ == "__main__":`, because every process imports it'
+        )
+    return f"{told}. With checkpoint_dir the same fit goes on after the last epoch that was written"
 
 
 def _free_port() -> int:
