@@ -561,7 +561,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
             raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
         changed: dict[str, Any] = {
             "max_epochs": epochs, "max_steps": None, "schedule": "constant", "checkpoint_dir": None,
-            "random_state": self.random_state, "device": self.device,
+            **{name: getattr(self, name) for name in ("random_state", "device", "devices", "num_nodes", "strategy")},
         }  # fmt: skip
         if learning_rate is not None:
             changed["learning_rate"] = learning_rate

@@ -19,7 +19,7 @@ from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.hyperparameters import description_of
 from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig, check_training_config
-from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.devices import count_devices, resolve_device
 
 _LOSSES = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
 
@@ -162,6 +162,10 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
         "enable_progress_bar": bool(core.verbose),
         "enable_model_summary": bool(core.verbose),
     }
+    n_devices = count_devices(core.devices, device)
+    if n_devices * core.num_nodes > 1:
+        strategy = "ddp" if core.strategy == "auto" else core.strategy
+        arguments |= {"devices": n_devices, "num_nodes": core.num_nodes, "strategy": strategy}
     if core.max_steps is not None:
         arguments["max_steps"] = core.max_steps
     if core.precision != "auto":

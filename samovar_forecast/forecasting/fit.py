@@ -17,6 +17,7 @@ from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
 from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
 from samovar_forecast.data.season import season_length
+from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
@@ -61,6 +62,13 @@ def fit(
     ValueError
         If the data hold too few rows, or the weights of `source` do not fit.
     """
+    from samovar_forecast.training.engine import starts_processes  # Lightning is slow to import; only training needs it
+
+    if starts_processes(config) and any(isinstance(series, StoredSeries) for series in training.series.values()):
+        raise ValueError(
+            f"devices={config.devices} would send StoredSeries to other processes through memory; start the processes "
+            "by torchrun, so that each of them maps the folder"
+        )
     lengths, n_training = _lengths_and_training_rows(training, config, source)
     horizon, bounds = int(config.horizon), Bounds.of(config.lower, config.upper, len(training.targets))
     cutoffs = partial(window_cutoffs, context_length=lengths.context, horizon=lengths.output)

@@ -55,7 +55,8 @@ class CovariateNetwork(ForecastNetwork):
             network.n_series, network.n_targets, network.context_length, network.horizon, network.n_outputs
         )
         self.network, self.n_beside, self.n_embedded = network, n_known, n_embedded
-        self.n_locations, self.windows_interact = network.n_locations, network.windows_interact
+        self.n_locations = network.n_locations
+        self.windows_interact, self.interact_by_mean = network.windows_interact, network.interact_by_mean
         self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:

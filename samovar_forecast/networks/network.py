@@ -81,6 +81,9 @@ class ForecastNetwork(nn.Module):
     windows_interact : bool
         Whether in training the forecast of a window depends on the other windows of its batch. Such a batch is run as a
         whole.
+    interact_by_mean : bool
+        Whether they depend on each other by `mean_over_batch` alone. Several devices compute it together, so such a
+        batch can be divided over them.
 
     Shape
     -----
@@ -89,6 +92,7 @@ class ForecastNetwork(nn.Module):
     """
 
     windows_interact: bool = False
+    interact_by_mean: bool = False
 
     def __init__(self, n_series: int, n_targets: int, context_length: int, horizon: int, n_outputs: int = 1) -> None:
         super().__init__()

@@ -87,6 +87,14 @@ class TrainingConfig:
         middle as the point forecast. None: point forecasts, with intervals from the errors on the validation windows.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
+    devices : int or "auto", default 1
+        Devices of this machine, on each machine of several, that one training is divided over. Every batch is: the
+        training is that on one device, up to rounding and to what dropout hides. "auto": all GPUs. On a CPU, processes.
+    num_nodes : int, default 1
+        Machines that one training is divided over; torchrun or SLURM starts the processes of more than one.
+    strategy : str, default "auto"
+        Lightning's name for the way in which devices share a training. "auto" is "ddp"; there is
+        "ddp_find_unused_parameters_true" for networks of your own that do not use all their weights in each batch.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
         Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32. Processors without
         AVX512 emulate bfloat16, several times slower than float32.
@@ -137,6 +145,9 @@ class TrainingConfig:
     loss: Literal["mse", "mae", "huber"] = "mae"
     quantiles: tuple[float, ...] | list[float] | None = None
     device: str = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     logger: Literal["csv", "tensorboard"] | None = None
@@ -147,8 +158,9 @@ class TrainingConfig:
     verbose: int = 0
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members")
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
 _OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
 def check_training_config(config: TrainingConfig) -> None:
@@ -188,6 +200,14 @@ def check_training_config(config: TrainingConfig) -> None:
     check_bounds(config.lower, config.upper)
     if config.quantiles is not None:
         check_quantiles(config.quantiles)
+    if config.devices != "auto" and config.devices < 1:
+        raise ValueError(f"devices must be at least 1, or 'auto', got {config.devices}")
+    if config.strategy not in STRATEGIES:
+        raise ValueError(
+            f"strategy must be one of {STRATEGIES}, got {config.strategy!r}: they keep all weights on every device, "
+            "and these networks are small enough for that; where memory is short, lower batch_size and raise "
+            "accumulate_batches"
+        )
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:
