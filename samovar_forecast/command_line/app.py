@@ -30,7 +30,6 @@ from samovar_forecast.command_line.files import (
 )
 from samovar_forecast.command_line.options import (
     Data,
-    Encoding,
     Freeze,
     InitFrom,
     Known,
@@ -40,8 +39,10 @@ from samovar_forecast.command_line.options import (
     split_levels,
     split_names,
     with_hyperparameters,
+    with_table_format,
     words_of,
 )
+from samovar_forecast.command_line.understood import understood
 
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
@@ -72,6 +73,7 @@ def _main(
 
 
 @app.command()
+@with_table_format
 @with_hyperparameters
 def fit(
     data: Data,
@@ -80,7 +82,7 @@ def fit(
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
     init_from: InitFrom = None,
     freeze: Freeze = None,
     **settings: Any,
@@ -90,15 +92,17 @@ def fit(
     source = None if init_from is None else _load(init_from)
     forecaster = _build(model, source, settings)
     names = split_names(series)
-    y, X = in_one(read_training(data, encoding, names)), in_one(read_known(known, encoding, names))
-    rows = read_static(static, encoding, names)
+    panel, covariates = read_training(data, layout, names), read_known(known, layout, names)
+    rows = read_static(static, layout, names)
     with files_for_arguments(data, known, static):
-        _train(forecaster, y, X, static=rows, init_from=source, freeze=split_names(freeze))
+        typer.echo(understood(panel, layout, names, forecaster.targets, covariates), err=True)
+        _train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
     forecaster.save(output)
     typer.echo(f"saved {output}", err=True)
 
 
 @app.command()
+@with_table_format
 def predict(
     model_file: Annotated[Path, typer.Argument(help="What `fit` wrote.")],
     data: Annotated[Path | None, typer.Argument(help="History to continue; default: the training data.")] = None,
@@ -117,7 +121,7 @@ def predict(
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
 ) -> None:
     """Forecast the steps that follow a file, or the training data."""
     from samovar_forecast.files.tables import check_ending
@@ -131,9 +135,9 @@ def predict(
     forecaster = _load(model_file)
     reads = any(file is not None for file in (data, known, static))
     names = split_names(series) or (names_of_training(forecaster, model_file) if reads else [])
-    y = None if data is None else in_one(read_series(data, encoding, names, forecaster))
-    X = in_one(read_known(known, encoding, names, forecaster))
-    rows = read_static(static, encoding, names, forecaster)
+    y = None if data is None else in_one(read_series(data, layout, names, forecaster))
+    X = in_one(read_known(known, layout, names, forecaster))
+    rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static):
         if levels is not None:
             forecast = forecaster.predict_quantiles(levels, y, X, horizon, rows)
@@ -145,6 +149,7 @@ def predict(
 
 
 @app.command()
+@with_table_format
 @with_hyperparameters
 def backtest(
     data: Data,
@@ -162,7 +167,7 @@ def backtest(
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
     **settings: Any,
 ) -> None:
     """Measure forecasts of the newest rows beside the seasonal naive forecast."""
@@ -177,11 +182,12 @@ def backtest(
         names = names or names_of_training(trained, model_file)
     if plot is not None and names:
         raise ValueError("--plot draws a single series; leave it or --series out")
-    panel = read_training(data, encoding, names) if trained is None else read_series(data, encoding, names, trained)
-    X, rows = read_known(known, encoding, names, trained), read_static(static, encoding, names)
+    panel = read_training(data, layout, names) if trained is None else read_series(data, layout, names, trained)
+    X, rows = read_known(known, layout, names, trained), read_static(static, layout, names)
     with files_for_arguments(data, known, static):
         if trained is None:
             trained = _build(model, None, settings)
+            typer.echo(understood(panel, layout, names, trained.targets, X), err=True)
             fraction = TEST_FRACTION if test_fraction is None else test_fraction
             starts = {
                 key: first_test_row(len(frame), fraction, trained.horizon, panel.name_of(key))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,47 +15,60 @@ if TYPE_CHECKING:
 
     from samovar_forecast.data.panel import Panel
     from samovar_forecast.estimator import Forecaster
+    from samovar_forecast.files.table_format import TableFormat
 
 # pandas and torch are imported where they are needed: --help and a wrong option answer at once.
 
 
-def read_series(path: Path, encoding: str, names: Sequence[str] = (), forecaster: Forecaster | None = None) -> Panel:
+def read_series(
+    path: Path, layout: TableFormat, names: Sequence[str] = (), forecaster: Forecaster | None = None
+) -> Panel:
     """The series of a file, where `names` are the columns that tell them apart.
 
-    Names are text, but for those that a fitted forecaster knows as something else, such as a number.
+    Names are text, but for those that a fitted forecaster knows as something else, such as a number. For it, text in
+    columns that it does not know is left out, and the columns that it knows as categories are encoded.
     """
-    from samovar_forecast.data.panel import read_panel
-    from samovar_forecast.files.tables import read_table
-
-    table = read_table(path, encoding, names)
-    if names:
-        table.index = _as_known(table.index, forecaster)
-    elif table.index.has_duplicates:
-        raise ValueError(
-            f"{path} has {table.index[table.index.duplicated()][0]} more than once; if it holds many series, name the "
-            "columns that tell them apart: --series"
-        )
-    return read_panel(table, str(path), missing=True)
+    return _read(path, layout, names, forecaster, None if forecaster is None else forecaster.columns_)
 
 
-def read_training(path: Path, encoding: str, names: Sequence[str]) -> Panel:
+def read_training(path: Path, layout: TableFormat, names: Sequence[str]) -> Panel:
     """The series of a file to train on, in which no column may be empty."""
-    panel = read_series(path, encoding, names)
+    panel = read_series(path, layout, names)
     for column in panel.columns:
         if all(frame[column].isna().all() for frame in panel.frames.values()):
-            raise ValueError(f"{path} column {column!r} has no value in any row; fill or drop it")
+            raise ValueError(f"{path} column {column!r} has no value in any row; leave it out: drop=[{column!r}]")
     return panel
 
 
 def read_known(
-    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+    path: Path | None, layout: TableFormat, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> Panel | None:
     """The known covariates of a file."""
-    return None if path is None else read_series(path, encoding, names, forecaster)
+    if path is None:
+        return None
+    layout = replace(layout, columns=())
+    return _read(path, layout, names, forecaster, None if forecaster is None else forecaster.known_, beside=True)
+
+
+def _read(
+    path: Path,
+    layout: TableFormat,
+    names: Sequence[str],
+    forecaster: Forecaster | None,
+    wanted: Collection[Any] | None,
+    beside: bool = False,
+) -> Panel:
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.files.tables import read_table
+
+    table = read_table(path, names, layout, beside=beside, wanted=wanted)
+    if names:
+        table.index = _as_known(table.index, forecaster)
+    return read_panel(table, str(path), missing=True)
 
 
 def read_static(
-    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+    path: Path | None, layout: TableFormat, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> pd.DataFrame | None:
     """The static covariates of a file: a row for each series, first its names."""
     from samovar_forecast.files.tables import read_names_table
@@ -63,7 +77,8 @@ def read_static(
         return None
     if not names:
         raise ValueError("--static tells many series apart; give --series too, the columns that name them")
-    table = read_names_table(path, len(names), encoding)
+    wanted = None if forecaster is None else forecaster.static_
+    table = read_names_table(path, len(names), layout, wanted)
     table.index = _as_known(table.index, forecaster)
     return table
 
