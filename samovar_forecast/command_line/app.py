@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,6 @@ from samovar_forecast.command_line.accuracy import (
 from samovar_forecast.command_line.benchmark import benchmark
 from samovar_forecast.command_line.errors import Commands, files_for_arguments
 from samovar_forecast.command_line.files import (
-    check_output,
     in_one,
     names_of_training,
     read_known,
@@ -42,6 +42,7 @@ from samovar_forecast.command_line.options import (
     with_table_format,
     words_of,
 )
+from samovar_forecast.command_line.outputs import check_output, keep_model, kept_when_interrupted
 from samovar_forecast.command_line.understood import understood
 
 if TYPE_CHECKING:
@@ -94,10 +95,17 @@ def fit(
     names = split_names(series)
     panel, covariates = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
-    with files_for_arguments(data, known, static):
+    with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, output):
         typer.echo(understood(panel, layout, names, forecaster.targets, covariates), err=True)
         _train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
-    forecaster.save(output)
+    _keep(forecaster, output)
+
+
+def _keep(forecaster: Forecaster, output: Path) -> None:
+    """Save a trained model; the exit code 2 says that it is in another place."""
+    place = keep_model(forecaster, output)
+    if place != output:
+        raise typer.Exit(2)
     typer.echo(f"saved {output}", err=True)
 
 
@@ -259,7 +267,10 @@ def demo(
 
 def _load(model_file: Path) -> Forecaster:
     from samovar_forecast.estimator import Forecaster
+    from samovar_forecast.files.tables import is_table
 
+    if is_table(model_file):
+        raise ValueError(f"{model_file} is a table, no model; the model that `fit` wrote comes first, then the table")
     return Forecaster.load(model_file)
 
 
@@ -279,7 +290,7 @@ def _build(model: str | None, source: Forecaster | None, settings: dict[str, Any
 
         if model is not None:
             raise ValueError("give --model or --init-from, not both: the model file has its own kind")
-        return clone(source).set_params(**settings)
+        return clone(source).set_params(**_known_to(type(source), settings))
     if "horizon" not in settings:
         raise ValueError("give --horizon to train a forecaster, or a model file that has one")
     from samovar_forecast.forecasters import ALL_FORECASTERS
@@ -288,7 +299,19 @@ def _build(model: str | None, source: Forecaster | None, settings: dict[str, Any
     chosen = "samovar" if model is None else model.lower()
     if chosen not in by_name:
         raise ValueError(f"there is no model {model!r}; there are {', '.join(by_name)}")
-    return by_name[chosen](**settings)
+    return by_name[chosen](**_known_to(by_name[chosen], settings))
+
+
+def _known_to(forecaster_class: type[Forecaster], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, all of which the model has."""
+    from samovar_forecast.files.table_format import similar
+
+    names = [field.name for field in fields(forecaster_class)]
+    for name in settings:
+        if name not in names:
+            model = forecaster_class.__name__.removesuffix("Forecaster").lower()
+            raise ValueError(f"--set {name}: {model} has no such hyperparameter; {similar(name, names)}")
+    return settings
 
 
 def _train(forecaster: Forecaster, y: Any, X: Any = None, **arguments: Any) -> None:

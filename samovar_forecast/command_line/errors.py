@@ -19,7 +19,9 @@ from samovar_forecast.command_line.options import FORMAT_OPTIONS, HYPERPARAMETER
 _PARAMETERS = (*FORMAT_OPTIONS, *HYPERPARAMETERS, "series", "freeze", "coverage", "init_from")
 _VALUE = r"(\[[^\]]*\]|\([^()]*\)|'[^']*'|\"[^\"]*\"|[\w.+-]*\w)"
 _GIVEN = re.compile(rf"(?<![\w.('-])({'|'.join(_PARAMETERS)})={_VALUE}")
+_SEVERAL = re.compile(r"(--[a-z-]+(?: '[^']*'| [^\s,]+)?), (?=--)")
 _AT_THE_BEGINNING = re.compile(rf"^({'|'.join(HYPERPARAMETERS)})(?= )")
+_DATED = re.compile(r"df\.set_index\(pd\.to_datetime\(df\[(\[[^\]]*\])\]\)\)")
 _DROPPED = re.compile(r"df\.drop\(columns=(\[[^\]]*\])\)")
 
 
@@ -75,9 +77,10 @@ def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **_
 
 def in_options(message: str) -> str:
     """A message with options where it has parameters of Python: ``drop=['wd']`` is ``--drop wd``."""
-    message = _DROPPED.sub(r"drop=\1", message)
+    message = _DATED.sub(r"time=\1", _DROPPED.sub(r"drop=\1", message))
     message = _AT_THE_BEGINNING.sub(lambda found: _option(found[1]), message)
-    return _GIVEN.sub(lambda found: _with_value(found[0], found[1], found[2]), message)
+    message = _GIVEN.sub(lambda found: _with_value(found[0], found[1], found[2]), message)
+    return _SEVERAL.sub(r"\1 ", message)
 
 
 def _option(name: str) -> str:

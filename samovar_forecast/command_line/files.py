@@ -96,14 +96,6 @@ def names_of_training(forecaster: Forecaster, model_file: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def check_output(path: Path) -> None:
-    """Refuse a file that cannot be written before any work is done."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder of {path} does not exist")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file")
-
-
 def write_forecast(forecast: Any, path: Path | None) -> None:
     """Write a forecast of one series or of many as a table, or print it as CSV."""
     import pandas as pd

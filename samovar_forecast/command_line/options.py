@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import functools
 import inspect
@@ -41,6 +42,21 @@ def _calendar(listed: str) -> list[str] | str | None:
     return {"auto": "auto", "none": None}.get(listed, split_names(listed))
 
 
+def read_settings(given: list[str] | None) -> dict[str, Any]:
+    """Hyperparameters that are written as name=value, values as in Python or plain text."""
+    settings: dict[str, Any] = {}
+    for one in given or ():
+        name, sign, written = one.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set must be name=value, e.g. --set d_model=32, got {one!r}")
+        try:
+            value = ast.literal_eval(written.strip())
+        except (ValueError, SyntaxError):
+            value = written.strip()
+        settings[name.strip().replace("-", "_")] = value
+    return settings
+
+
 class _Hyperparameter(NamedTuple):
     """The form of a hyperparameter on the command line; `default` describes one that is no declared value."""
 
@@ -69,6 +85,7 @@ HYPERPARAMETERS = {
     "validation_fraction": _Hyperparameter(float, _TRAINING),
     "sharpness_rho": _Hyperparameter(float, _TRAINING, default=_MODELS_OWN),
     "sampling": _Hyperparameter(str, _TRAINING, metavar="windows|series"),
+    "checkpoint_dir": _Hyperparameter(str, _TRAINING),
     "random_state": _Hyperparameter(int, _TRAINING),
     "device": _Hyperparameter(str, _TRAINING),
 }
@@ -103,6 +120,15 @@ Static = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="name=value",
+        help="Any other hyperparameter of the model, e.g. d_model=32 or schedule=cosine; may be given several times.",
+        rich_help_panel=_FORECASTER,
+    ),
+]
 InitFrom = Annotated[
     Path | None,
     typer.Option(
@@ -127,16 +153,21 @@ def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name))
         for name in HYPERPARAMETERS
     ]
+    options.append(inspect.Parameter("set_", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Set))
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in HYPERPARAMETERS}
+        others = read_settings(arguments.pop("set_"))
         settings = {
             name: (HYPERPARAMETERS[name].parse or HYPERPARAMETERS[name].kind)(value)
             for name, value in given.items()
             if value is not None
         }
-        command(**arguments, **settings)
+        twice = [name for name in others if name in settings]
+        if twice:
+            raise ValueError(f"--set {twice[0]} and --{twice[0].replace('_', '-')} are the same; give one of them")
+        command(**arguments, **settings, **others)
 
     run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
     return run

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
+from samovar_forecast.data.long_tables import LIBRARIES, LongTable
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
@@ -268,4 +269,13 @@ def _restore_layout(described: dict[str, Any]) -> Layout:
     )
     if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
         raise ValueError(f"it knows no series of the kind {kind!r}")
-    return Layout(kind, is_series, names, column_names, is_named)
+    return Layout(kind, is_series, names, column_names, is_named, _restore_long(described.get("long")))
+
+
+def _restore_long(described: dict[str, Any] | None) -> LongTable | None:
+    if described is None:
+        return None
+    ids, time, library = tuple(described["ids"]), described["time"], described["library"]
+    if not all(isinstance(name, str) for name in (*ids, time)) or library not in LIBRARIES:
+        raise ValueError(f"it knows no long table of {library!r} with the columns {[*ids, time]}")
+    return LongTable(ids, time, library)

@@ -176,8 +176,8 @@ def _names_of_series(path: Path, table: pd.DataFrame, layout: TableFormat) -> st
                 if keyed.is_unique:
                     return f"; if it holds many series, name the columns that tell them apart: series=[{column!r}]"
     return (
-        "; if it holds many series, name the columns that tell them apart (series), otherwise keep one row of each "
-        "time, or their mean: duplicates='first', duplicates='last', duplicates='mean'"
+        "; if it holds many series, name the columns that tell them apart (series), otherwise take the mean of such "
+        "rows: duplicates='mean' (or 'first', 'last')"
     )
 
 
@@ -248,6 +248,11 @@ def write_table(frame: pd.DataFrame, path: str | PathLike[str]) -> None:
             frame.to_csv(beside, compression="gzip" if packed else None)
         else:
             frame.to_parquet(beside)
+
+
+def is_table(path: Path) -> bool:
+    """Whether the ending of a path is that of a table."""
+    return path.name.lower().endswith((*_CSV, *_PARQUET))
 
 
 def check_ending(path: Path) -> str:

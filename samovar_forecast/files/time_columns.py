@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from samovar_forecast.data.calendars import covering_step, infer_step
+from samovar_forecast.data.counting_columns import PARTS_OF_DATES
 from samovar_forecast.data.irregular_index import wall_clock_of
 from samovar_forecast.files.table_format import TableFormat
 
-PARTS = ("year", "month", "day", "hour", "minute", "second")
 _DAY_OR_MONTH = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{2,4}\b.*")
 _OFFSET = re.compile(r".*\d\d:?\d\d.*([+-]\d\d:?\d\d|Z)\s*")
 _UNITS = ("s", "ms", "us", "ns")
@@ -62,7 +62,7 @@ def read_times(frame: pd.DataFrame, columns: Sequence[str], layout: TableFormat,
     if len(columns) == 1:
         return _read_labels(frame[columns[0]], columns[0], frame, layout, path)
     by_part = {str(column).strip().lower(): frame[column] for column in columns}
-    if set(by_part) <= set(PARTS) and "year" in by_part:
+    if set(by_part) <= set(PARTS_OF_DATES) and "year" in by_part:
         return _from_parts(by_part, path, layout).rename("time")
     text = frame[columns[0]].astype(str).str.strip()
     for column in columns[1:]:
@@ -87,7 +87,7 @@ def _numbered(n_rows: int, layout: TableFormat) -> pd.Index:
 def _from_parts(parts: dict[str, pd.Series], path: Path, layout: TableFormat) -> pd.Index:
     """Dates of columns named year, month, day, hour, minute and second."""
     numbers = {}
-    for name in PARTS:
+    for name in PARTS_OF_DATES:
         given = parts.get(name)
         default = 1 if name in ("month", "day") else 0
         numbers[name] = pd.Series(default, parts["year"].index) if given is None else given
@@ -97,10 +97,10 @@ def _from_parts(parts: dict[str, pd.Series], path: Path, layout: TableFormat) ->
             row = int(wrong.argmax())
             raise ValueError(f"{path} data row {row + 1:,}, column {name!r}: {given.iloc[row]!r} is no {name}")  # type: ignore[union-attr]
         numbers[name] = whole.astype(np.int64)
-    days = pd.to_datetime({name: numbers[name] for name in PARTS[:3]}, errors="coerce")
+    days = pd.to_datetime({name: numbers[name] for name in PARTS_OF_DATES[:3]}, errors="coerce")
     if days.isna().any():
         row = int(days.isna().argmax())
-        told = "-".join(str(numbers[name].iloc[row]) for name in PARTS[:3])
+        told = "-".join(str(numbers[name].iloc[row]) for name in PARTS_OF_DATES[:3])
         raise ValueError(f"{path} data row {row + 1:,}: {told} is no date")
     seconds = numbers["hour"] * 3600 + numbers["minute"] * 60 + numbers["second"]  # an hour 24 is the next midnight
     return _localized(pd.DatetimeIndex(days + pd.to_timedelta(seconds, unit="s")), layout, path)
@@ -193,7 +193,7 @@ def _is_regular(dates: pd.Series) -> bool:
 
 def _other_time(frame: pd.DataFrame, column: str) -> str:
     """Where else in a table the time may be."""
-    parts = [name for name in frame.columns if str(name).strip().lower() in PARTS]
+    parts = [name for name in frame.columns if str(name).strip().lower() in PARTS_OF_DATES]
     if len(parts) > 1 and str(parts[0]).strip().lower() == "year":
         return f"; if the time is in several columns, time={parts}"
     for other in frame.columns:
@@ -250,6 +250,7 @@ def regular_series(
         frame = frame.set_axis(_wall_clock(index, layout, name), axis=0)
     if layout.freq is not None and layout.start is None:
         frame = frame.set_axis(_to_step(frame.index, layout.freq, name), axis=0)
+    frame = _without_doubled(frame, layout, name, hint)
     index = frame.index
     if not index.is_monotonic_increasing:
         if not index.is_monotonic_decreasing:
@@ -260,7 +261,6 @@ def regular_series(
                 stacklevel=2,
             )
         frame = frame.sort_index(kind="stable")
-    frame = _without_doubled(frame, layout, name, hint)
     return _filled(frame, layout, name, step) if len(frame) > 2 else frame
 
 
@@ -314,7 +314,7 @@ def _without_doubled(frame: pd.DataFrame, layout: TableFormat, name: str, hint: 
         return frame[~index.duplicated(keep=layout.duplicates)]  # type: ignore[arg-type]
     doubled = index[index.duplicated()]
     zone = wall_clock_of(index) if isinstance(index, pd.DatetimeIndex) else None
-    cure = hint or "; keep one row of each, or their mean: duplicates='first', duplicates='last', duplicates='mean'"
+    cure = hint or "; take the mean of such rows: duplicates='mean' (or 'first', 'last')"
     if zone is not None:
         cure = f"; where clocks were set back, say so with your time zone: timezone={zone!r}"
     raise ValueError(f"{name} has the time {doubled[0]} more than once ({len(doubled):,} such rows){cure}")

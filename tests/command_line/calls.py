@@ -9,6 +9,11 @@ from samovar_forecast.command_line.app import app
 from samovar_forecast.files.tables import read_table
 
 QUICK = ["--context-length", "24", "--max-epochs", "1", "--random-state", "0", "--device", "cpu"]
+SMALL = [
+    "--horizon", "2", "--context-length", "6", "--random-state", "0", "--device", "cpu",
+    *["--set", "d_model=8", "--set", "n_heads=2", "--set", "n_layers=1"],
+]  # fmt: skip
+TINY = [*SMALL, "--max-steps", "1"]
 SETTINGS = {"horizon": 8, "context_length": 24, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 
 
