@@ -670,6 +670,27 @@ class Forecaster(TrainingConfig, BaseEstimator):
         forecaster.fitted_ = fitted
         return forecaster
 
+    def to_onnx(self, path: str | PathLike[str]) -> None:
+        """Write the forecast of one horizon as an ONNX file, from histories in units to forecasts in units.
+
+        Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
+        ``context_length_``, columns in the order of ``columns_``), NaN where nothing was observed, and where the
+        forecaster has them `known` and `calendar` (batch, context and horizon, features), `static` (batch, features)
+        and for a panel `series` (batch,), the position of each series in ``series_``. The outputs are `forecast`
+        (batch, horizon, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
+        names are in the file's metadata, as JSON.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[onnx]`` is not installed.
+        """
+        from samovar_forecast.forecasting.exported import write_onnx
+
+        write_onnx(self._fitted(), path, type(self).__name__)
+
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.
 

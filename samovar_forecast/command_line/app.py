@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +14,7 @@ from samovar_forecast.command_line.accuracy import (
     first_unseen_row,
     print_json,
     print_table,
+    save_forecast_plot,
     save_plot,
 )
 from samovar_forecast.command_line.benchmark import benchmark
@@ -26,8 +26,11 @@ from samovar_forecast.command_line.files import (
     read_series,
     read_static,
     read_training,
+    with_bounds,
     write_forecast,
 )
+from samovar_forecast.command_line.fitted_models import explain, export, update
+from samovar_forecast.command_line.forecasters import build, keep, load, load_to_test, train
 from samovar_forecast.command_line.options import (
     Data,
     Freeze,
@@ -42,11 +45,9 @@ from samovar_forecast.command_line.options import (
     with_table_format,
     words_of,
 )
-from samovar_forecast.command_line.outputs import check_output, keep_model, kept_when_interrupted
+from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
+from samovar_forecast.command_line.search import compare, tune
 from samovar_forecast.command_line.understood import understood
-
-if TYPE_CHECKING:
-    from samovar_forecast.estimator import Forecaster
 
 # torch, pandas, matplotlib are imported where they are needed: --help and a wrong option answer at once.
 
@@ -54,6 +55,8 @@ MODEL_FILE, TEST_FRACTION = Path("model.safetensors"), 0.2
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(benchmark, name="benchmark")
+for command in (update, explain, export, compare, tune):
+    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -90,23 +93,15 @@ def fit(
 ) -> None:
     """Train a forecaster on all rows of a file and save it."""
     check_output(output)
-    source = None if init_from is None else _load(init_from)
-    forecaster = _build(model, source, settings)
+    source = None if init_from is None else load(init_from)
+    forecaster = build(model, source, settings)
     names = split_names(series)
     panel, covariates = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
     with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, output):
         typer.echo(understood(panel, layout, names, forecaster.targets, covariates), err=True)
-        _train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
-    _keep(forecaster, output)
-
-
-def _keep(forecaster: Forecaster, output: Path) -> None:
-    """Save a trained model; the exit code 2 says that it is in another place."""
-    place = keep_model(forecaster, output)
-    if place != output:
-        raise typer.Exit(2)
-    typer.echo(f"saved {output}", err=True)
+        train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
+    keep(forecaster, output)
 
 
 @app.command()
@@ -121,7 +116,12 @@ def predict(
     ] = None,
     coverage: Annotated[
         float | None,
-        typer.Option(help="Forecast intervals that hold this share, in columns such as 'load lower', 'load upper'."),
+        typer.Option(
+            help="Forecast points and intervals that hold this share, in columns load, 'load lower', 'load upper'."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of history, forecast and interval to write, e.g. forecast.png.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV or Parquet file to write; default: CSV on stdout.")
@@ -140,20 +140,23 @@ def predict(
     if output is not None:
         check_output(output)
         check_ending(output)
-    forecaster = _load(model_file)
+    if plot is not None:
+        check_output(plot)
+        check_picture(plot)
+    forecaster = load(model_file)
     reads = any(file is not None for file in (data, known, static))
     names = split_names(series) or (names_of_training(forecaster, model_file) if reads else [])
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
     rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static):
-        if levels is not None:
-            forecast = forecaster.predict_quantiles(levels, y, X, horizon, rows)
-        elif coverage is not None:
-            forecast = forecaster.predict_interval(coverage, y, X, horizon, rows)
-        else:
-            forecast = forecaster.predict(y, X, horizon, rows)
-    write_forecast(forecast, output)
+        points = forecaster.predict(y, X, horizon, rows)
+        intervals = None if coverage is None else forecaster.predict_interval(coverage, y, X, horizon, rows)
+        levelled = None if levels is None else forecaster.predict_quantiles(levels, y, X, horizon, rows)
+    if plot is not None:
+        save_forecast_plot(forecaster, y, points, intervals, coverage, plot)
+    forecast = points if levelled is None else levelled
+    write_forecast(with_bounds(forecast, intervals), output, forecaster)
 
 
 @app.command()
@@ -169,6 +172,9 @@ def backtest(
         typer.Option(help="Share of the newest rows to test on. Default: 0.2, or what a model file has not seen."),
     ] = None,
     stride: Annotated[int, typer.Option(help="Rows from one cutoff to the next.")] = 1,
+    refit_every: Annotated[
+        int | None, typer.Option(help="Train anew after so many rows, on all rows before; for a single series.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write, e.g. forecasts.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     model: Model = None,
@@ -184,7 +190,10 @@ def backtest(
     if plot is not None:
         check_output(plot)
         check_picture(plot)
-    trained = None if model_file is None else _load_to_test(model_file, model, static, settings)
+    levels = settings.pop("quantiles", None) if model_file is not None else settings.get("quantiles")
+    if refit_every is not None and (model_file is not None or series is not None):
+        raise ValueError("--refit-every trains a single series anew; leave --model-file and --series out")
+    trained = None if model_file is None else load_to_test(model_file, model, static, settings)
     names = split_names(series)
     if trained is not None and model_file is not None:
         names = names or names_of_training(trained, model_file)
@@ -194,7 +203,7 @@ def backtest(
     X, rows = read_known(known, layout, names, trained), read_static(static, layout, names)
     with files_for_arguments(data, known, static):
         if trained is None:
-            trained = _build(model, None, settings)
+            trained = build(model, None, settings)
             typer.echo(understood(panel, layout, names, trained.targets, X), err=True)
             fraction = TEST_FRACTION if test_fraction is None else test_fraction
             starts = {
@@ -202,14 +211,24 @@ def backtest(
                 for key, frame in panel.frames.items()
             }
             training = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
-            _train(trained, panel.layout.assemble(training), in_one(X), static=rows)
+            if refit_every is None:
+                train(trained, panel.layout.assemble(training), in_one(X), static=rows)
         else:
             starts = {
                 key: first_unseen_row(trained, frame, test_fraction, key, panel.name_of(key))
                 for key, frame in panel.frames.items()
             }
         results = {
-            key: evaluate(trained, frame, starts[key], stride, X=None if X is None else X.frames.get(key), key=key)
+            key: evaluate(
+                trained,
+                frame,
+                starts[key],
+                stride,
+                X=None if X is None else X.frames.get(key),
+                key=key,
+                quantiles=levels,
+                refit_every=refit_every,
+            )
             for key, frame in panel.frames.items()
         }
     if as_json:
@@ -252,8 +271,8 @@ def demo(
     size = f"{len(frame):,} rows x {frame.shape[1]} series, the newest {len(frame) - start:,} rows held out"
     console.print(f"[bold]{name}[/]: {size}", highlight=False)
     out.mkdir(parents=True, exist_ok=True)
-    forecaster = _build("samovar", None, settings)
-    _train(forecaster, frame.iloc[:start])
+    forecaster = build("samovar", None, settings)
+    train(forecaster, frame.iloc[:start])
     result = evaluate(forecaster, frame, start)
     print_table({None: result})
     model, naive = (result.table[name, "MASE"].iloc[-1] for name in (result.backtest.attrs["model"], NAIVE))
@@ -263,65 +282,3 @@ def demo(
     typer.echo(f"saved {out / MODEL_FILE}", err=True)
     save_plot(frame, result, out / "forecasts.png")
     console.print(f"Try next: samovar-forecast predict {out / MODEL_FILE}", soft_wrap=True)
-
-
-def _load(model_file: Path) -> Forecaster:
-    from samovar_forecast.estimator import Forecaster
-    from samovar_forecast.files.tables import is_table
-
-    if is_table(model_file):
-        raise ValueError(f"{model_file} is a table, no model; the model that `fit` wrote comes first, then the table")
-    return Forecaster.load(model_file)
-
-
-def _load_to_test(model_file: Path, model: str | None, static: Path | None, settings: dict[str, Any]) -> Forecaster:
-    """A trained forecaster, unless options of training were given too, which would have no effect."""
-    given = [name for name, value in (("model", model), ("static", static)) if value is not None] + list(settings)
-    if given:
-        option = f"--{given[0].replace('_', '-')}"
-        raise ValueError(f"give {option} or --model-file, not both: the model file is trained and has its own")
-    return _load(model_file)
-
-
-def _build(model: str | None, source: Forecaster | None, settings: dict[str, Any]) -> Forecaster:
-    """An untrained forecaster, of a name or like another one; all other hyperparameters keep their defaults."""
-    if source is not None:
-        from sklearn.base import clone
-
-        if model is not None:
-            raise ValueError("give --model or --init-from, not both: the model file has its own kind")
-        return clone(source).set_params(**_known_to(type(source), settings))
-    if "horizon" not in settings:
-        raise ValueError("give --horizon to train a forecaster, or a model file that has one")
-    from samovar_forecast.forecasters import ALL_FORECASTERS
-
-    by_name = {cls.__name__.removesuffix("Forecaster").lower(): cls for cls in ALL_FORECASTERS}
-    chosen = "samovar" if model is None else model.lower()
-    if chosen not in by_name:
-        raise ValueError(f"there is no model {model!r}; there are {', '.join(by_name)}")
-    return by_name[chosen](**_known_to(by_name[chosen], settings))
-
-
-def _known_to(forecaster_class: type[Forecaster], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, all of which the model has."""
-    from samovar_forecast.files.table_format import similar
-
-    names = [field.name for field in fields(forecaster_class)]
-    for name in settings:
-        if name not in names:
-            model = forecaster_class.__name__.removesuffix("Forecaster").lower()
-            raise ValueError(f"--set {name}: {model} has no such hyperparameter; {similar(name, names)}")
-    return settings
-
-
-def _train(forecaster: Forecaster, y: Any, X: Any = None, **arguments: Any) -> None:
-    console, name = Console(stderr=True), type(forecaster).__name__
-    with console.status(f"training {name} ..."):
-        forecaster.fit(y, X, **arguments)
-    done = forecaster.training_summary_
-    error = "" if done.validation_loss is None else f", validation loss {done.validation_loss:.4g}"
-    typer.echo(
-        f"trained {name}: {done.n_parameters:,} parameters, {done.epochs} epochs, kept epoch {done.best_epoch}{error}, "
-        f"{done.seconds:.1f} s",
-        err=True,
-    )

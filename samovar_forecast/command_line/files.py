@@ -96,24 +96,69 @@ def names_of_training(forecaster: Forecaster, model_file: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def write_forecast(forecast: Any, path: Path | None) -> None:
-    """Write a forecast of one series or of many as a table, or print it as CSV."""
+def with_bounds(forecast: Any, intervals: Any) -> Any:
+    """Forecasts and the bounds of their intervals in one table, those of a target beside it."""
     import pandas as pd
 
-    from samovar_forecast.files.tables import write_table
+    table = flat(forecast)
+    if intervals is None:
+        return table
+    bounds = flat(intervals)
+    names = [name for column in table.columns for name in (column, f"{column} lower", f"{column} upper")]
+    if set(names) == {*table.columns, *bounds.columns}:
+        return pd.concat([table, bounds], axis=1)[names]
+    return pd.concat([table, bounds], axis=1)
+
+
+def flat(forecast: Any) -> pd.DataFrame:
+    """A forecast as one frame, its columns with a single level: a target, or a target and a level."""
+    import pandas as pd
 
     if isinstance(forecast, Mapping):
         forecast = pd.concat(forecast)
     table = pd.DataFrame(forecast)
     if isinstance(table.columns, pd.MultiIndex):  # (series, level or bound)
-        table.columns = pd.Index([f"{series} {level}" for series, level in table.columns])
+        table = table.set_axis([f"{series} {level}" for series, level in table.columns], axis=1)
+    return table
+
+
+def write_forecast(table: pd.DataFrame, path: Path | None, forecaster: Forecaster) -> None:
+    """Write a forecast of one series or of many as a table, or print it as CSV.
+
+    CSV files get the digits that a forecast can have: four beyond the spread of its series.
+    """
+    import pandas as pd
+
+    from samovar_forecast.files.tables import check_ending, write_table
+
     if isinstance(table.index, pd.MultiIndex):
         table.index = table.index.set_names(_level_names(table.index))
+    if path is None or check_ending(path) == "csv":
+        table = rounded(table, forecaster)
     if path is None:
         table.to_csv(sys.stdout)
         return
     write_table(table, path)
     typer.echo(f"saved {path}", err=True)
+
+
+def rounded(table: pd.DataFrame, forecaster: Forecaster) -> pd.DataFrame:
+    """The table with four digits beyond the smallest spread of a series in training, for each target."""
+    import numpy as np
+
+    columns, targets = forecaster.columns_, forecaster.targets_
+    spreads = np.stack([np.asarray(one.scaler.scale) for one in forecaster.series_.values()])
+    digits = {}
+    for column in table.columns:
+        target = next((one for one in targets if column == one or str(column).startswith(f"{one} ")), None)
+        is_logarithmic = forecaster.fitted_.data.log1p
+        if target is None or is_logarithmic:
+            digits[column] = 6
+            continue
+        spread = float(spreads[:, columns.index(target)].min())
+        digits[column] = 4 - int(np.floor(np.log10(spread))) if 0 < spread < np.inf else 6
+    made = {column: table[column].round(max(0, digits[column])) for column in table.columns}
+    return type(table)(made, index=table.index)
 
 
 def _level_names(index: pd.MultiIndex) -> list[str]:

@@ -57,6 +57,24 @@ def read_settings(given: list[str] | None) -> dict[str, Any]:
     return settings
 
 
+def read_space(given: list[str] | None) -> dict[str, Any] | None:
+    """A space to search, written as name=a,b,c or name=low:high; None where nothing is given."""
+    if not given:
+        return None
+    space: dict[str, Any] = {}
+    for one in given:
+        name, sign, written = one.partition("=")
+        low, colon, high = written.partition(":")
+        try:
+            values: Any = [ast.literal_eval(part) for part in ((low, high) if colon else split_names(written))]
+        except (ValueError, SyntaxError):
+            values = None if colon else split_names(written)
+        if not sign or not values or (colon and len(values) != 2):
+            raise ValueError(f"--space must be name=a,b,c or name=low:high, e.g. learning_rate=1e-4:1e-2, got {one!r}")
+        space[name.strip().replace("-", "_")] = tuple(values) if colon else values
+    return space
+
+
 class _Hyperparameter(NamedTuple):
     """The form of a hyperparameter on the command line; `default` describes one that is no declared value."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -139,9 +138,6 @@ def tune(
         study = _study(optuna, place, study_name, sampler, random_state)
         if not study.trials:
             study.enqueue_trial(_as_they_are(forecaster, distributions))
-        wanted = None if n_trials is None else len(study.trials) + n_trials
-        wanted = None if wanted is None else wanted - sum(t.state.name == "WAITING" for t in study.trials)
-        began = time.perf_counter()
         judge = _Judge(forecaster, panel, known, static, folds, distributions)
         if n_jobs in (None, 1):
             _search(study, judge, n_trials, timeout)
@@ -152,7 +148,6 @@ def tune(
                 delayed(_work)(place, study_name, judge, share, timeout, random_state, number)
                 for number, share in enumerate(shares)
             )
-        del wanted, began
         study = _in_memory(optuna, study) if place is not None and storage is None else study
     return _result(study, forecaster, y, X, static, refit)
 
@@ -166,7 +161,7 @@ def default_space(forecaster: Forecaster, panel: Panel | None = None) -> dict[st
     --------
     >>> from samovar_forecast import SAMformerForecaster
     >>> sorted(default_space(SAMformerForecaster(horizon=12)))
-    ['context_length', 'd_model', 'dropout', 'learning_rate', 'loss', 'n_layers']
+    ['context_length', 'd_model', 'learning_rate', 'loss']
     """
     names = {field.name for field in fields(forecaster)}
     horizon, longest = int(forecaster.horizon), np.inf if panel is None else max(map(len, panel.frames.values())) / 2
@@ -259,14 +254,15 @@ def _distributions(forecaster: Forecaster, space: Space) -> dict[str, Any]:
 
 def _as_they_are(forecaster: Forecaster, distributions: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters as they were given, as far as they lie in the space."""
-    own = {name: getattr(forecaster, name) for name in distributions}
     inside = {}
-    for name, value in own.items():
-        try:
-            if distributions[name]._contains(distributions[name].to_internal_repr(value)):
-                inside[name] = value
-        except (ValueError, TypeError):
-            continue
+    for name, one in distributions.items():
+        value = getattr(forecaster, name)
+        if hasattr(one, "choices"):
+            is_inside = value in one.choices
+        else:
+            is_inside = isinstance(value, (int, float)) and one.low <= value <= one.high
+        if is_inside:
+            inside[name] = value
     return inside
 
 
@@ -307,7 +303,7 @@ class _Judge:
     def __call__(self, trial: optuna.Trial) -> float:
         import optuna
 
-        chosen = {name: trial._suggest(name, one) for name, one in self.distributions.items()}
+        chosen = {name: _suggested(trial, name, one) for name, one in self.distributions.items()}
         errors: list[float] = []
         for number, fold in enumerate(self.folds):
             errors.append(self.error(chosen, fold))
@@ -339,6 +335,17 @@ class _Judge:
             targets = frame[fitted.targets_].iloc[:start]
             errors.append(float(mase(backtest, targets, season=min(self.season, len(targets) - 1)).mean(skipna=True)))
         return float(np.nanmean(errors))
+
+
+def _suggested(trial: optuna.Trial, name: str, distribution: Any) -> Any:
+    import optuna
+
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    low, high, log, step = distribution.low, distribution.high, distribution.log, distribution.step
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        return trial.suggest_int(name, low, high, log=log, step=step)
+    return trial.suggest_float(name, low, high, log=log, step=step)
 
 
 def _search(study: optuna.Study, judge: _Judge, n_trials: int | None, timeout: float | None) -> None:
@@ -387,6 +394,3 @@ def _result(study: optuna.Study, forecaster: Forecaster, y: Any, X: Any, static:
     trials = trials.rename(columns={name: name.removeprefix("params_") for name in trials.columns})
     default = float(study.trials[0].value) if study.trials[0].state.name == "COMPLETE" else float("nan")
     return Tuning(best, dict(study.best_params), float(study.best_value), default, trials, study)
-
-
-Callback = Callable[[Any, Any], None]

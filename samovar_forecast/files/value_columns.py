@@ -109,7 +109,7 @@ def _text_in(values: pd.Series, text: pd.Series, wrong: np.ndarray, n_cells: int
             f"column out: drop=[{column!r}]"
         )
     encodable = f"; or make a column of 0 and 1 of each of its {len(kinds)} values: encode=[{column!r}]"
-    return f"{place} is text; leave the column out: drop=[{column!r}]" + encodable * (len(kinds) <= 50)
+    return f"{place} is text; leave the column out: drop=[{column!r}]" + encodable * (1 < len(kinds) <= 50)
 
 
 def with_categories(frame: pd.DataFrame, layout: TableFormat, wanted: Collection[object] | None) -> pd.DataFrame:
