@@ -128,8 +128,10 @@ class Forecaster(TrainingConfig, BaseEstimator):
         return self
 
     def _hyperparameters(self) -> dict[str, Any]:
-        """A copy that no `set_params` reaches."""
-        return clone(self).get_params(deep=False)
+        """A copy that no `set_params` reaches, without loggers and callbacks, some of which cannot be copied."""
+        given = self.get_params(deep=False)
+        logger = given["logger"] if isinstance(given["logger"], str) else None
+        return clone(type(self)(**given | {"logger": logger, "callbacks": None})).get_params(deep=False)
 
     @overload
     def predict(

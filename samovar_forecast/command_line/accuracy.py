@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
+from samovar_forecast.command_line.telling import tell
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -167,7 +169,7 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
 
 
 def save_forecast_plot(
@@ -185,7 +187,7 @@ def save_forecast_plot(
     steps = len(next(iter(forecasts.values())))
     title = f"{name}, the next {steps} steps"
     plot_forecast(histories, forecasts, bounds, coverage=coverage, title=title).savefig(path, dpi=150)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
 
 
 def label_of(key: Any) -> str:

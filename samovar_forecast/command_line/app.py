@@ -47,6 +47,7 @@ from samovar_forecast.command_line.options import (
 )
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
 from samovar_forecast.command_line.search import compare, tune
+from samovar_forecast.command_line.telling import tell, with_quiet
 from samovar_forecast.command_line.understood import understood
 
 # torch, pandas, matplotlib are imported where they are needed: --help and a wrong option answer at once.
@@ -77,6 +78,7 @@ def _main(
 
 
 @app.command()
+@with_quiet
 @with_table_format
 @with_hyperparameters
 def fit(
@@ -99,12 +101,13 @@ def fit(
     panel, covariates = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
     with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, output):
-        typer.echo(understood(panel, layout, names, forecaster.targets, covariates), err=True)
+        tell(understood(panel, layout, names, forecaster.targets, covariates))
         train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
     keep(forecaster, output)
 
 
 @app.command()
+@with_quiet
 @with_table_format
 def predict(
     model_file: Annotated[Path, typer.Argument(help="What `fit` wrote.")],
@@ -160,6 +163,7 @@ def predict(
 
 
 @app.command()
+@with_quiet
 @with_table_format
 @with_hyperparameters
 def backtest(
@@ -204,7 +208,7 @@ def backtest(
     with files_for_arguments(data, known, static):
         if trained is None:
             trained = build(model, None, settings)
-            typer.echo(understood(panel, layout, names, trained.targets, X), err=True)
+            tell(understood(panel, layout, names, trained.targets, X))
             fraction = TEST_FRACTION if test_fraction is None else test_fraction
             starts = {
                 key: first_test_row(len(frame), fraction, trained.horizon, panel.name_of(key))
@@ -240,6 +244,7 @@ def backtest(
 
 
 @app.command()
+@with_quiet
 def demo(
     data: Annotated[
         str | None, typer.Option(help="Benchmark data set, e.g. ETTh1. Default: small data that need no download.")
@@ -279,6 +284,6 @@ def demo(
     verdict = f"[green]{1 - model / naive:.0%} below[/]" if model < naive else f"[red]{model / naive - 1:.0%} above[/]"
     console.print(f"The mean scaled error (MASE) is {verdict} that of the seasonal naive forecast.", highlight=False)
     forecaster.save(out / MODEL_FILE)
-    typer.echo(f"saved {out / MODEL_FILE}", err=True)
+    tell(f"saved {out / MODEL_FILE}")
     save_plot(frame, result, out / "forecasts.png")
     console.print(f"Try next: samovar-forecast predict {out / MODEL_FILE}", soft_wrap=True)

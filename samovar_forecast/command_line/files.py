@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from samovar_forecast.command_line.telling import tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def write_forecast(table: pd.DataFrame, path: Path | None, forecaster: Forecaste
         table.to_csv(sys.stdout)
         return
     write_table(table, path)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
 
 
 def rounded(table: pd.DataFrame, forecaster: Forecaster) -> pd.DataFrame:
@@ -147,15 +147,14 @@ def rounded(table: pd.DataFrame, forecaster: Forecaster) -> pd.DataFrame:
     import numpy as np
 
     columns, targets = forecaster.columns_, forecaster.targets_
-    spreads = np.stack([np.asarray(one.scaler.scale) for one in forecaster.series_.values()])
+    scalers = [one.scaler for one in forecaster.series_.values()]
+    # Of a logarithm, the spread is one in units at its center.
+    levels = np.stack([np.where(one.logarithmic, np.exp(np.minimum(one.center, 700)), 1.0) for one in scalers])
+    spreads = (np.stack([one.scale for one in scalers]) * levels).min(axis=0)
     digits = {}
     for column in table.columns:
         target = next((one for one in targets if column == one or str(column).startswith(f"{one} ")), None)
-        is_logarithmic = forecaster.fitted_.data.log1p
-        if target is None or is_logarithmic:
-            digits[column] = 6
-            continue
-        spread = float(spreads[:, columns.index(target)].min())
+        spread = 1.0 if target is None else float(spreads[columns.index(target)])
         digits[column] = 4 - int(np.floor(np.log10(spread))) if 0 < spread < np.inf else 6
     made = {column: table[column].round(max(0, digits[column])) for column in table.columns}
     return type(table)(made, index=table.index)

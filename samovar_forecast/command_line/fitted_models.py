@@ -12,10 +12,12 @@ from samovar_forecast.command_line.files import in_one, names_of_training, read_
 from samovar_forecast.command_line.forecasters import keep, load
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
+from samovar_forecast.command_line.telling import tell, with_quiet
 
 ModelFile = Annotated[Path, typer.Argument(help="What `fit` wrote.")]
 
 
+@with_quiet
 @with_table_format
 def update(
     model_file: ModelFile,
@@ -50,10 +52,11 @@ def update(
         forecaster.update(
             y, X, static=rows, retrain=retrain, epochs=epochs, learning_rate=learning_rate, freeze=split_names(freeze)
         )
-    typer.echo(f"took in {count:,} rows", err=True)
+    tell(f"took in {count:,} rows")
     keep(forecaster, place)
 
 
+@with_quiet
 @with_table_format
 def explain(
     model_file: ModelFile,
@@ -95,9 +98,10 @@ def explain(
         typer.echo(table.to_csv(float_format="%.6g"), nl=False)
         return
     write_table(table, output)
-    typer.echo(f"saved {output}", err=True)
+    tell(f"saved {output}")
 
 
+@with_quiet
 def export(
     model_file: ModelFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")] = Path("model.onnx"),
@@ -106,4 +110,4 @@ def export(
     check_output(output)
     forecaster = load(model_file)
     forecaster.to_onnx(output)
-    typer.echo(f"saved {output}", err=True)
+    tell(f"saved {output}")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 from samovar_forecast.command_line.outputs import keep_model
+from samovar_forecast.command_line.telling import tell
 
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
@@ -73,9 +73,8 @@ def known_to(forecaster_class: type[Forecaster], settings: dict[str, Any]) -> di
 
 def train(forecaster: Forecaster, y: Any, X: Any = None, **arguments: Any) -> None:
     """Train a forecaster and say how it went."""
-    console, name = Console(stderr=True), type(forecaster).__name__
-    with console.status(f"training {name} ..."):
-        forecaster.fit(y, X, **arguments)
+    name = type(forecaster).__name__
+    forecaster.fit(y, X, **arguments)
     done = forecaster.training_summary_
     error = "" if done.validation_loss is None else f", validation loss {done.validation_loss:.4g}"
     typer.echo(
@@ -90,4 +89,4 @@ def keep(forecaster: Forecaster, output: Path) -> None:
     place = keep_model(forecaster, output)
     if place != output:
         raise typer.Exit(2)
-    typer.echo(f"saved {output}", err=True)
+    tell(f"saved {output}")

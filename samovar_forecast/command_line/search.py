@@ -25,9 +25,11 @@ from samovar_forecast.command_line.options import (
     with_table_format,
 )
 from samovar_forecast.command_line.outputs import check_output
+from samovar_forecast.command_line.telling import tell, with_quiet
 from samovar_forecast.command_line.understood import understood
 
 
+@with_quiet
 @with_table_format
 @with_hyperparameters
 def compare(
@@ -59,8 +61,8 @@ def compare(
     panel, X = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
     targets = next(iter(named.values())).targets if named else None
-    typer.echo(understood(panel, layout, names, targets, X), err=True)
-    with files_for_arguments(data, known, static), Console(stderr=True).status(f"training {', '.join(named)} ..."):
+    tell(understood(panel, layout, names, targets, X))
+    with files_for_arguments(data, known, static):
         result = compared(
             named,
             in_one(panel),
@@ -96,6 +98,7 @@ def _print(result: Any) -> None:
     Console().print(table)
 
 
+@with_quiet
 @with_table_format
 @with_hyperparameters
 def tune(
@@ -131,8 +134,8 @@ def tune(
     names = split_names(series)
     panel, X = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
-    typer.echo(understood(panel, layout, names, forecaster.targets, X), err=True)
-    with files_for_arguments(data, known, static), Console(stderr=True).status(f"{n_trials} trials ..."):
+    tell(understood(panel, layout, names, forecaster.targets, X))
+    with files_for_arguments(data, known, static):
         found = tuned(
             forecaster,
             in_one(panel),

@@ -18,6 +18,7 @@ from samovar_forecast.evaluation.baselines import NAIVE, season_length, seasonal
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
 from samovar_forecast.evaluation.metrics import mae, mase, rmsse
 from samovar_forecast.evaluation.statistical_baselines import STATISTICAL, statistical_backtest
+from samovar_forecast.training.progress import counted
 
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
@@ -129,7 +130,7 @@ def compare(
     season = season_length(panel.frequency())
     jobs = [delayed(_backtests_of)(one, panel, X_panel, static, starts, stride) for one in named.values()]
     jobs += [delayed(_baseline_of)(one, panel, columns, horizon, season, starts, stride) for one in baselines]
-    results = Parallel(n_jobs=n_jobs)(jobs)
+    results = list(counted(Parallel(n_jobs=n_jobs, return_as="generator")(jobs), "model", len(jobs)))
     backtests = dict(zip([*named, *baselines], [found for found, _ in results], strict=True))
     seconds = dict(zip(backtests, [taken for _, taken in results], strict=True))
     return _comparison(_at_common_cutoffs(backtests), panel, columns, starts, season, stride, seconds)

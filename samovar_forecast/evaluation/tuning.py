@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
@@ -17,6 +18,7 @@ from sklearn.base import clone
 from samovar_forecast.data.panel import Panel, read_panel
 from samovar_forecast.evaluation.baselines import season_length
 from samovar_forecast.evaluation.metrics import mase
+from samovar_forecast.training.progress import Screen, progress_shown, time_left
 
 if TYPE_CHECKING:
     import optuna
@@ -350,7 +352,24 @@ def _suggested(trial: optuna.Trial, name: str, distribution: Any) -> Any:
 
 def _search(study: optuna.Study, judge: _Judge, n_trials: int | None, timeout: float | None) -> None:
     # A context that is too long for the rows, or a rate at which the loss diverges, ends its trial only.
-    study.optimize(judge, n_trials=n_trials, timeout=timeout, catch=(ValueError, MemoryError))
+    screen = Screen("auto")
+    before = len(study.trials)
+
+    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        done = len(study.trials) - before
+        of_all = "" if n_trials is None else f" of {n_trials}"
+        found = [one.value for one in study.trials if one.state.name == "COMPLETE" and one.value is not None]
+        error = trial.state.name.lower() if trial.state.name != "COMPLETE" else f"error {trial.value:.4g}"
+        best = f", best {min(found):.4g}" if found else ""
+        seconds = time.monotonic() - screen.began
+        left = "" if n_trials is None else f", about {time_left(seconds / done * (n_trials - done))} left"
+        screen.show(f"trial {done}{of_all}: {error}{best}{left}", is_mark=True)
+
+    try:
+        with progress_shown(0):  # of the trainings, which are many
+            study.optimize(judge, n_trials=n_trials, timeout=timeout, catch=(ValueError, MemoryError), callbacks=[tell])
+    finally:
+        screen.close()
 
 
 def _work(

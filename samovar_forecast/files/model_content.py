@@ -29,7 +29,8 @@ _NETWORK = "network."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
-_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
+# Where a machine keeps its files, and who watches a training, is no part of a model.
+_OF_THE_MACHINE = {"logger", "callbacks", "log_dir", "checkpoint_dir"}
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:

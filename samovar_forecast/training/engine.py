@@ -8,10 +8,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from sklearn.exceptions import ConvergenceWarning
 
@@ -22,6 +23,7 @@ from samovar_forecast.training.callbacks import BestWeights, LossHistory, StopWh
 from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import compiled, resolve_compile, resolve_device, resolve_precision
+from samovar_forecast.training.epoch_progress import EpochProgress
 from samovar_forecast.training.fingerprints import describe_training
 from samovar_forecast.training.freed_memory import keep_freed_memory
 from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
@@ -153,9 +155,7 @@ def _trainer(
     if validates and config.patience is not None:
         stopping = EarlyStopping("validation_loss", patience=int(config.patience), check_on_train_epoch_end=False)
         callbacks.append(stopping)
-    if config.verbose:
-        callbacks.append(RichProgressBar())
-    loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    callbacks += [EpochProgress(config.verbose), *(config.callbacks or ())]
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.type == "cuda" else 1,
@@ -165,16 +165,24 @@ def _trainer(
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
         accumulate_grad_batches=module.parts_per_step,
         callbacks=callbacks,
-        logger=loggers[config.logger](config.log_dir) if config.logger else False,
+        logger=_logger(config),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if validates else 0,
         plugins=[CheckpointFiles()] if keeps_checkpoints else None,
         enable_checkpointing=keeps_checkpoints,
         enable_model_summary=False,
-        enable_progress_bar=bool(config.verbose),
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
+
+
+def _logger(config: TrainingConfig) -> Any:
+    """The logger that a name stands for, or the one that was given; False: none."""
+    named: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    if isinstance(config.logger, str):
+        return named[config.logger](config.log_dir)
+    return config.logger or False
 
 
 @contextmanager

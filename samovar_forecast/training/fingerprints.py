@@ -17,7 +17,7 @@ from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
 # Of no effect on the weights.
-_ASIDE = {"verbose", "logger", "log_dir", "checkpoint_dir", "device"}
+_ASIDE = {"verbose", "logger", "callbacks", "log_dir", "checkpoint_dir", "device"}
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
