@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from samovar_forecast.command_line.options import FORMAT_OPTIONS, HYPERPARAMETERS
 
+INTERRUPTED = 130  # the exit code of a shell after Ctrl-C
 _PARAMETERS = (*FORMAT_OPTIONS, *HYPERPARAMETERS, "series", "freeze", "coverage", "init_from")
 _VALUE = r"(\[[^\]]*\]|\([^()]*\)|'[^']*'|\"[^\"]*\"|[\w.+-]*\w)"
 _GIVEN = re.compile(rf"(?<![\w.('-])({'|'.join(_PARAMETERS)})={_VALUE}")
@@ -35,6 +36,9 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except BrokenPipeError:  # `| head` is no error; typer ends quietly
             raise
+        except KeyboardInterrupt:
+            _print_line("interrupted", "nothing was written")
+            raise typer.Exit(INTERRUPTED) from None
         except (ValueError, TypeError, OSError, ImportError) as error:
             message = error.strerror and f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else None
             _print_line("error", message or in_options(str(error)))

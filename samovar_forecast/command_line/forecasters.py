@@ -77,10 +77,9 @@ def train(forecaster: Forecaster, y: Any, X: Any = None, **arguments: Any) -> No
     forecaster.fit(y, X, **arguments)
     done = forecaster.training_summary_
     error = "" if done.validation_loss is None else f", validation loss {done.validation_loss:.4g}"
-    typer.echo(
+    tell(
         f"trained {name}: {done.n_parameters:,} parameters, {done.epochs} epochs, kept epoch {done.best_epoch}{error}, "
         f"{done.seconds:.1f} s",
-        err=True,
     )
 
 

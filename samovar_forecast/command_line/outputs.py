@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from samovar_forecast.command_line.errors import INTERRUPTED
+
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
-
-INTERRUPTED = 130  # the exit code of a shell after Ctrl-C
 
 
 def check_output(path: Path) -> None:

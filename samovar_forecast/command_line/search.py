@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from rich.console import Console
 
 from samovar_forecast.command_line.accuracy import label_of
-from samovar_forecast.command_line.errors import files_for_arguments
+from samovar_forecast.command_line.errors import INTERRUPTED, files_for_arguments
 from samovar_forecast.command_line.files import in_one, read_known, read_static, read_training
 from samovar_forecast.command_line.forecasters import build, keep
 from samovar_forecast.command_line.options import (
@@ -135,7 +137,7 @@ def tune(
     panel, X = read_training(data, layout, names), read_known(known, layout, names)
     rows = read_static(static, layout, names)
     tell(understood(panel, layout, names, forecaster.targets, X))
-    with files_for_arguments(data, known, static):
+    with files_for_arguments(data, known, static), _trials_kept(storage):
         found = tuned(
             forecaster,
             in_one(panel),
@@ -151,6 +153,18 @@ def tune(
         )
     _print_trials(found)
     keep(found.best, output)
+
+
+@contextmanager
+def _trials_kept(storage: Path | None) -> Iterator[None]:
+    """Say where the trials are after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if storage is None:
+            raise
+        typer.echo(f"interrupted: the trials are in {storage}; the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _print_trials(found: Any) -> None:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -353,10 +354,10 @@ def _suggested(trial: optuna.Trial, name: str, distribution: Any) -> Any:
 def _search(study: optuna.Study, judge: _Judge, n_trials: int | None, timeout: float | None) -> None:
     # A context that is too long for the rows, or a rate at which the loss diverges, ends its trial only.
     screen = Screen("auto")
-    before = len(study.trials)
+    counted = count(1)
 
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        done = len(study.trials) - before
+        done = next(counted)
         of_all = "" if n_trials is None else f" of {n_trials}"
         found = [one.value for one in study.trials if one.state.name == "COMPLETE" and one.value is not None]
         error = trial.state.name.lower() if trial.state.name != "COMPLETE" else f"error {trial.value:.4g}"

@@ -122,16 +122,20 @@ def _part(
     if layout.start is not None and series:  # every series begins there
         position = frame.groupby(list(series), sort=False).cumcount()
         times = read_times(frame.head(int(position.max()) + 1), [], layout, path)[position.to_numpy()]
-    frame = chosen_columns(frame, layout, others, path).drop(columns=others)
-    frame = as_numbers(frame, layout, (), path, wanted)
+    chosen = chosen_columns(frame, layout, others, path).drop(columns=others)
+    try:
+        chosen = as_numbers(chosen, layout, (), path, wanted)
+    except ValueError as error:
+        names = "" if series or not times.has_duplicates else _names_of_series(frame.drop(columns=others), times)
+        raise ValueError(f"{error}{names}") from error
     index = pd.MultiIndex.from_arrays([*levels, times]) if series else times
-    return frame.set_axis(index, axis=0)
+    return chosen.set_axis(index, axis=0)
 
 
 def _regular(table: pd.DataFrame, series: Sequence[str], layout: TableFormat, path: Path) -> pd.DataFrame:
     """Every series in the order of time, with its gaps filled where that is wanted."""
     if not series:
-        hint = _names_of_series(path, table, layout) if table.index.has_duplicates else ""
+        hint = _names_of_series(table, table.index) if table.index.has_duplicates else ""
         return regular_series(table, layout, str(path), hint)
     levels: list[Any] = list(series)
     longest = table.groupby(level=levels, sort=False).size().max()
@@ -165,20 +169,15 @@ def _told(key: Any) -> Any:
     return key[0] if isinstance(key, tuple) and len(key) == 1 else key
 
 
-def _names_of_series(path: Path, table: pd.DataFrame, layout: TableFormat) -> str:
-    """The columns that may tell apart rows with the same time."""
-    for _, frame in _read(path, layout, ()):
-        others = [name for name in frame.columns if name not in layout.time]
-        for column in others:
-            few = frame[column].nunique() < len(frame) / 2
-            if few and not frame[column].isna().any() and len(frame) == len(table):
-                keyed = pd.MultiIndex.from_arrays([frame[column], table.index])
-                if keyed.is_unique:
-                    return f"; if it holds many series, name the columns that tell them apart: series=[{column!r}]"
-    return (
-        "; if it holds many series, name the columns that tell them apart (series), otherwise take the mean of such "
-        "rows: duplicates='mean' (or 'first', 'last')"
-    )
+def _names_of_series(frame: pd.DataFrame, times: pd.Index) -> str:
+    """The column that tells apart rows with the same time, in words; empty where there is none."""
+    for column in frame.columns:
+        names = frame[column]
+        if names.nunique() < len(frame) / 2 and not names.isna().any():
+            keyed = pd.MultiIndex.from_arrays([names, times])
+            if keyed.is_unique:
+                return f"; if it holds many series, name the columns that tell them apart: series=[{column!r}]"
+    return ""
 
 
 def read_names_table(

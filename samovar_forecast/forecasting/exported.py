@@ -124,6 +124,7 @@ def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
             output_names=outputs,
             dynamic_shapes=(tuple({0: batch} for _ in exported.names),),
             dynamo=True,
+            optimize=False,  # which takes a summand of 1e-8 for none, and a constant window is divided by 0 then
             verbose=False,
         )
     assert program is not None

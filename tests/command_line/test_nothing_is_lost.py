@@ -95,3 +95,24 @@ def test_a_model_whose_place_is_gone_is_kept_elsewhere(folder, capsys):
     pd.testing.assert_frame_equal(Forecaster.load(place).predict(), forecaster.predict())
     place.unlink()
     place.parent.rmdir()
+
+
+def test_an_interrupted_search_keeps_its_trials(folder, press):
+    optuna = pytest.importorskip("optuna")
+    space = ["--space", "learning_rate=1e-3:1e-2", "--max-epochs", "1", "--folds", "1"]
+    press(6)  # in the second trial: the first has two batches
+    again = ["tune", "sales.csv", "--n-trials", "3", "--storage", "trials.log", *space]
+    interrupted = invoke(*again)
+    assert interrupted.exit_code == 130
+    assert "the trials are in trials.log" in interrupted.stderr
+    assert not Path("model.safetensors").exists()
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("trials.log"))
+    assert optuna.load_study(study_name="samovar-forecast", storage=storage).trials[0].state.name == "COMPLETE"
+    assert invoke(*again[:2], "--n-trials", "1", *again[4:]).exit_code == 0
+    assert Path("model.safetensors").exists()
+
+
+def test_other_interrupted_commands_say_so(folder, press):
+    press(1)
+    result = invoke("backtest", "sales.csv")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "interrupted: nothing was written")

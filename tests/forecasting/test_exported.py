@@ -26,9 +26,11 @@ def histories(y, *ends):
     return np.stack([y.iloc[end - 24 : end].to_numpy() for end in ends])
 
 
-def test_every_model_forecasts_the_same_without_this_package(forecaster_class, tmp_path):
+def test_quantiles_and_gaps_at_any_number_of_histories(tmp_path):
+    # The command line's test exports a SAMoVAR, and darts' tests every network.
     y = waves(160, 2)
-    forecaster = forecaster_class(**suited(SETTINGS, forecaster_class) | {"quantiles": (0.1, 0.5, 0.9)}).fit(y)
+    settings = suited(SETTINGS, SAMformerForecaster) | {"quantiles": (0.1, 0.5, 0.9)}
+    forecaster = SAMformerForecaster(**settings).fit(y)
     session = session_of(forecaster, tmp_path)
     y.iloc[70:75, 0] = np.nan  # a gap, and the newest values missing
     ends = (80, 75, 160)
@@ -54,25 +56,22 @@ def test_logarithms_past_covariates_and_a_silent_target(tmp_path):
     np.testing.assert_allclose(forecast[0], forecaster.predict(y.iloc[76:100]), rtol=1e-5)
 
 
-def test_covariates_that_are_known(tmp_path):
-    y, known = waves(160, 2), waves(180, 1, index=waves(180).index, seed=3).set_axis(["heat"], axis=1)
-    known.iloc[100] = np.nan
-    forecaster = SAMformerForecaster(**suited(SETTINGS, SAMformerForecaster) | {"calendar": ["hour"]}).fit(y, known)
-    session = session_of(forecaster, tmp_path)
-    rows = known.index[96:124]
-    calendar = calendar_features(rows, ["hour"])
-    inputs = {"history": histories(y, 120), "known": known.loc[rows].to_numpy()[None], "calendar": calendar[None]}
-    (forecast,) = session.run(None, inputs)
-    np.testing.assert_allclose(forecast[0], forecaster.predict(y.iloc[:120], known), rtol=1e-5)
-
-
-def test_each_series_of_a_panel_has_its_scale(tmp_path):
+def test_covariates_and_the_scale_of_each_series(tmp_path):
     panel = {"a": waves(100, 1), "b": 50 * waves(120, 1, seed=1)}
     static = pd.DataFrame({"area": [1.0, 3.0]}, index=["a", "b"])
-    forecaster = LinTransForecaster(**SETTINGS).fit(panel, static=static)
+    known = {key: waves(124, 1, seed=3).set_axis(["heat"], axis=1) for key in panel}
+    known["a"].iloc[90] = np.nan
+    forecaster = LinTransForecaster(**SETTINGS | {"calendar": ["hour"]}).fit(panel, known, static=static)
     session = session_of(forecaster, tmp_path)
-    history = np.concatenate([histories(panel[key], len(panel[key])) for key in ("b", "a")])
-    inputs = {"history": history, "series": np.array([1, 0]), "static": static.loc[["b", "a"]].to_numpy()}
+    ends, keys = {"a": 100, "b": 120}, ("b", "a")
+    rows = [slice(ends[key] - 24, ends[key] + 4) for key in keys]
+    inputs = {
+        "history": np.concatenate([histories(panel[key], ends[key]) for key in keys]),
+        "series": np.array([1, 0]),
+        "known": np.stack([known[key].iloc[some].to_numpy() for key, some in zip(keys, rows, strict=True)]),
+        "calendar": np.stack([calendar_features(known["a"].index[some], ["hour"]) for some in rows]),
+        "static": static.loc[["b", "a"]].to_numpy(),
+    }
     (forecast,) = session.run(None, inputs)
-    expected = forecaster.predict()
-    np.testing.assert_allclose(forecast[:, :, 0], [expected[key]["s0"] for key in ("b", "a")], rtol=1e-5)
+    expected = forecaster.predict(X=known)
+    np.testing.assert_allclose(forecast[:, :, 0], [expected[key]["s0"] for key in keys], rtol=1e-5)
