@@ -1,4 +1,8 @@
-"""ONNX files of fitted forecasters: what onnxruntime computes is what `predict` says, at any number of histories."""
+"""ONNX files of fitted forecasters: what onnxruntime computes is what `predict` says, at any number of histories.
+
+An export takes seconds, so there is one with everything in it; that of the command line's test is of a single series,
+and darts' tests export every network.
+"""
 
 import json
 
@@ -9,69 +13,71 @@ import pandas as pd
 import pytest
 
 from samovar_forecast.data.calendar_features import calendar_features
-from samovar_forecast.forecasters import LinTransForecaster, SAMformerForecaster
-from tests.conftest import TINY, suited, waves
+from samovar_forecast.forecasters import LinTransForecaster
+from tests.conftest import TINY, waves
 
-SETTINGS = TINY | {"context_length": 24, "horizon": 4, "max_steps": 2}
+ENDS = {"a": 100, "b": 120}  # rows of each series
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
 
 
-def session_of(forecaster, folder):
-    forecaster.to_onnx(folder / "model.onnx")
-    onnx.checker.check_model(str(folder / "model.onnx"))
-    return onnxruntime.InferenceSession(folder / "model.onnx")
+@pytest.fixture(scope="module")
+def forecaster():
+    panel = {"a": waves(100, 3), "b": 50 * waves(120, 3, seed=1)}
+    settings = TINY | {"context_length": 24, "horizon": 4, "max_steps": 2, "log1p": True, "calendar": ["hour"]}
+    model = LinTransForecaster(**settings, targets=["s0", "s2"], quantiles=(0.1, 0.5, 0.9))
+    static = pd.DataFrame({"area": [1.0, 3.0]}, index=["a", "b"])
+    return model.fit(panel, heat(), static=static)
 
 
-def histories(y, *ends):
-    return np.stack([y.iloc[end - 24 : end].to_numpy() for end in ends])
+@pytest.fixture(scope="module")
+def session(forecaster, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    forecaster.to_onnx(path)
+    onnx.checker.check_model(str(path))
+    return onnxruntime.InferenceSession(path)
 
 
-def test_quantiles_and_gaps_at_any_number_of_histories(tmp_path):
-    # The command line's test exports a SAMoVAR, and darts' tests every network.
-    y = waves(160, 2)
-    settings = suited(SETTINGS, SAMformerForecaster) | {"quantiles": (0.1, 0.5, 0.9)}
-    forecaster = SAMformerForecaster(**settings).fit(y)
-    session = session_of(forecaster, tmp_path)
-    y.iloc[70:75, 0] = np.nan  # a gap, and the newest values missing
-    ends = (80, 75, 160)
-    for some in (ends, ends[:1]):
-        forecast, quantiles = session.run(None, {"history": histories(y, *some)})
-        assert forecast.shape == (len(some), 4, 2)
-        for number, end in enumerate(some):
-            np.testing.assert_allclose(forecast[number], forecaster.predict(y.iloc[:end]), rtol=1e-5)
-            levels = forecaster.predict_quantiles([0.1, 0.5, 0.9], y.iloc[:end]).to_numpy().reshape(4, 2, 3)
-            np.testing.assert_allclose(quantiles[number], levels, rtol=1e-5)
-    described = {one.key: json.loads(one.value) for one in onnx.load(tmp_path / "model.onnx").metadata_props}
-    assert (described["targets"], described["horizon"], described["quantiles"]) == (["s0", "s1"], 4, [0.1, 0.5, 0.9])
+def heat():
+    """A covariate known for a horizon beyond each series, with a missing value."""
+    known = {key: waves(124, 1, seed=3).set_axis(["heat"], axis=1) for key in ENDS}
+    known["a"].iloc[90] = np.nan
+    return known
+
+
+def inputs_of(forecaster, histories):
+    known, keys = heat(), list(histories)
+    rows = {key: slice(ENDS[key] - 24, ENDS[key] + 4) for key in keys}
+    return {
+        "history": np.stack([histories[key][forecaster.columns_].iloc[-24:].to_numpy() for key in keys]),
+        "series": np.array([list(forecaster.series_).index(key) for key in keys]),
+        "known": np.stack([known[key].iloc[rows[key]].to_numpy() for key in keys]),
+        "calendar": np.stack([calendar_features(known[key].index[rows[key]], ["hour"]) for key in keys]),
+        "static": np.array([[{"a": 1.0, "b": 3.0}[key]] for key in keys]),
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.*its last known level")
-def test_logarithms_past_covariates_and_a_silent_target(tmp_path):
-    y = waves(160, 3)
-    forecaster = LinTransForecaster(**SETTINGS | {"log1p": True, "targets": ["s0", "s2"]}).fit(y)
-    session = session_of(forecaster, tmp_path)
-    y = y[forecaster.columns_]
-    y.iloc[:, -1] = np.nan
-    (forecast,) = session.run(None, {"history": histories(y, 100)})
-    np.testing.assert_allclose(forecast[0], forecaster.predict(y.iloc[76:100]), rtol=1e-5)
+@pytest.mark.parametrize("keys", [("b", "a"), ("a",)])
+def test_onnxruntime_computes_what_predict_says(forecaster, session, keys):
+    histories = {key: forecaster.series_[key].history.iloc[-24:].copy() for key in keys}
+    histories["a"].iloc[5:9, 0] = np.nan
+    histories["a"].iloc[-2:, 1] = np.nan  # the newest values of s0
+    histories["a"]["s2"] = np.nan  # a target that is silent
+    if "b" in keys:
+        histories["b"]["s0"] = 5.0  # one that stands still
+    known = {key: frame for key, frame in heat().items() if key in keys}
+    forecast, quantiles = session.run(None, inputs_of(forecaster, histories))
+    points = forecaster.predict(histories, known)
+    levels = forecaster.predict_quantiles([0.1, 0.5, 0.9], histories, known)
+    for number, key in enumerate(keys):
+        np.testing.assert_allclose(forecast[number], points[key], rtol=1e-5)
+        np.testing.assert_allclose(quantiles[number], levels[key].to_numpy().reshape(4, 2, 3), rtol=1e-5)
 
 
-def test_covariates_and_the_scale_of_each_series(tmp_path):
-    panel = {"a": waves(100, 1), "b": 50 * waves(120, 1, seed=1)}
-    static = pd.DataFrame({"area": [1.0, 3.0]}, index=["a", "b"])
-    known = {key: waves(124, 1, seed=3).set_axis(["heat"], axis=1) for key in panel}
-    known["a"].iloc[90] = np.nan
-    forecaster = LinTransForecaster(**SETTINGS | {"calendar": ["hour"]}).fit(panel, known, static=static)
-    session = session_of(forecaster, tmp_path)
-    ends, keys = {"a": 100, "b": 120}, ("b", "a")
-    rows = [slice(ends[key] - 24, ends[key] + 4) for key in keys]
-    inputs = {
-        "history": np.concatenate([histories(panel[key], ends[key]) for key in keys]),
-        "series": np.array([1, 0]),
-        "known": np.stack([known[key].iloc[some].to_numpy() for key, some in zip(keys, rows, strict=True)]),
-        "calendar": np.stack([calendar_features(known["a"].index[some], ["hour"]) for some in rows]),
-        "static": static.loc[["b", "a"]].to_numpy(),
-    }
-    (forecast,) = session.run(None, inputs)
-    expected = forecaster.predict(X=known)
-    np.testing.assert_allclose(forecast[:, :, 0], [expected[key]["s0"] for key in keys], rtol=1e-5)
+def test_the_names_are_in_the_file(session):
+    described = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert described == {
+        "model": "LinTransForecaster", "columns": ["s1", "s0", "s2"], "targets": ["s0", "s2"], "known": ["heat"],
+        "static": ["area"], "calendar": ["hour"], "context_length": 24, "horizon": 4, "quantiles": [0.1, 0.5, 0.9],
+        "series": ["a", "b"], "step": "<Hour>",
+    }  # fmt: skip
