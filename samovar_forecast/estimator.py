@@ -673,13 +673,13 @@ class Forecaster(TrainingConfig, BaseEstimator):
         return forecaster
 
     def to_onnx(self, path: str | PathLike[str]) -> None:
-        """Write the forecast of one horizon as an ONNX file, from histories in units to forecasts in units.
+        """Write the steps forecast at once as an ONNX file, from histories in units to forecasts in units.
 
         Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
         ``context_length_``, columns in the order of ``columns_``), NaN where nothing was observed, and where the
-        forecaster has them `known` and `calendar` (batch, context and horizon, features), `static` (batch, features)
+        forecaster has them `known` and `calendar` (batch, context and output, features), `static` (batch, features)
         and for a panel `series` (batch,), the position of each series in ``series_``. The outputs are `forecast`
-        (batch, horizon, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
+        (batch, output, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
         names are in the file's metadata, as JSON.
 
         Raises
@@ -744,6 +744,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
     def context_length_(self) -> int:
         """Points of history in a window."""
         return self.fitted_.data.context_length
+
+    @property
+    def output_length_(self) -> int:
+        """Steps that the network forecasts at once; longer forecasts roll forward."""
+        return self.fitted_.data.output_length
 
     @property
     def columns_(self) -> list[Hashable]:

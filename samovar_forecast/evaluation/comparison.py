@@ -14,7 +14,8 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 
 from samovar_forecast.data.panel import Panel, read_panel
-from samovar_forecast.evaluation.baselines import NAIVE, season_length, seasonal_naive_backtest
+from samovar_forecast.data.season import season_length
+from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
 from samovar_forecast.evaluation.metrics import mae, mase, rmsse
 from samovar_forecast.evaluation.statistical_baselines import STATISTICAL, statistical_backtest

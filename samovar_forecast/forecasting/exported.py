@@ -19,17 +19,17 @@ from samovar_forecast.training.losses import ascending
 
 
 class ExportedForecaster(nn.Module):
-    """The forecast of one horizon after each history, in the units of the data.
+    """The steps that the network forecasts at once after each history, in the units of the data.
 
     Shape
     -----
     history : (batch, context_length, n_columns), float64, NaN where nothing was observed
     series : (batch,), int64, the position of each series among those of training; for a panel only
-    known : (batch, context_length + horizon, n_known), float64; for covariates known in the future
-    calendar : (batch, context_length + horizon, n_calendar), float32, as `calendar_features` makes them
+    known : (batch, context_length + output_length, n_known), float64; for covariates known in the future
+    calendar : (batch, context_length + output_length, n_calendar), float32, as `calendar_features` makes them
     static : (batch, n_static), float64
-    forecast : (batch, horizon, n_targets), float64
-    quantiles : (batch, horizon, n_targets, n_quantiles), float64; where quantiles were trained
+    forecast : (batch, output_length, n_targets), float64
+    quantiles : (batch, output_length, n_targets, n_quantiles), float64; where quantiles were trained
     """
 
     def __init__(self, fitted: Fitted) -> None:
@@ -105,7 +105,7 @@ def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
         raise ImportError("to_onnx needs onnx and onnxscript: pip install 'samovar-forecast[onnx]'") from error
     data = fitted.data
     exported = ExportedForecaster(fitted).cpu().eval()
-    length, whole = data.context_length, data.context_length + data.horizon
+    length, whole = data.context_length, data.context_length + data.output_length
     # Two of each: PyTorch takes a size of 1 for a constant.
     examples = {
         "history": torch.rand(2, length, len(data.columns), dtype=torch.float64),
@@ -137,7 +137,7 @@ def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
         "static": _names(data.static),
         "calendar": list(data.calendar),
         "context_length": data.context_length,
-        "horizon": data.horizon,
+        "output_length": data.output_length,
         "quantiles": None if fitted.quantiles is None else list(fitted.quantiles),
         "series": _names(data.series) if data.is_panel else None,
         "step": str(data.frequency),
