@@ -71,9 +71,9 @@ def _numbers(values: pd.Series, layout: TableFormat, path: Path) -> pd.Series:
         wrong = np.flatnonzero(numbers.abs() > LARGEST)
         if len(wrong):
             row = int(wrong[0])
-            text = str(values.iloc[row])
+            cell = str(values.iloc[row])
             raise ValueError(
-                f"{path} data row {row + 1:,}, column {column!r}: {text} is not finite ({len(wrong)} such cells); it "
+                f"{path} data row {row + 1:,}, column {column!r}: {cell} is not finite ({len(wrong)} such cells); it "
                 f"becomes a gap by missing={sorted({str(values.iloc[one]) for one in wrong})[:9]}, or leave the column "
                 f"out: drop=[{column!r}]"
             )

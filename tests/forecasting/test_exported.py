@@ -78,6 +78,6 @@ def test_the_names_are_in_the_file(session):
     described = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
     assert described == {
         "model": "LinTransForecaster", "columns": ["s1", "s0", "s2"], "targets": ["s0", "s2"], "known": ["heat"],
-        "static": ["area"], "calendar": ["hour"], "context_length": 24, "output_length": 4, "quantiles": [0.1, 0.5, 0.9],
-        "series": ["a", "b"], "step": "<Hour>",
+        "static": ["area"], "calendar": ["hour"], "context_length": 24, "output_length": 4,
+        "quantiles": [0.1, 0.5, 0.9], "series": ["a", "b"], "step": "<Hour>",
     }  # fmt: skip
