@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
-from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
+from samovar_forecast.data.long_tables import LongTable
+from samovar_forecast.data.panel import Layout, PandasPanel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
@@ -82,6 +83,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         static: pd.DataFrame | None = None,
         init_from: str | PathLike[str] | Forecaster | None = None,
         freeze: Sequence[str] = (),
+        id_column: str | Sequence[str] | None = None,
+        time_column: str | None = None,
     ) -> Self:
         """Train on a frame of series, or one network on a panel of them.
 
@@ -100,6 +103,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         freeze : sequence of str
             Modules of the network that keep their weights, e.g. ``("tokens",)``; see
             ``network_.named_children()``.
+        id_column : str, sequence of str or None
+            For long tables, of pandas, polars or pyarrow: the column, or columns, of the names of series. `X` and
+            `static` have it too, and forecasts come back as long tables of the same library. None: a single series.
+        time_column : str or None
+            For tables without an index: the column of the time, which may be text.
 
         Returns
         -------
@@ -121,14 +129,17 @@ class Forecaster(TrainingConfig, BaseEstimator):
             source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
             if source is not None:
                 check_is_fitted(source)
-            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler)
+            long = LongTable.of(id_column, time_column)
+            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler, long)
             begun_with = None if source is None else source.fitted_
             self.fitted_ = fit(self.network_class, self, self._hyperparameters(), training, begun_with, freeze)
         return self
 
     def _hyperparameters(self) -> dict[str, Any]:
-        """A copy that no `set_params` reaches."""
-        return clone(self).get_params(deep=False)
+        """A copy that no `set_params` reaches, without loggers and callbacks, some of which cannot be copied."""
+        given = self.get_params(deep=False)
+        logger = given["logger"] if isinstance(given["logger"], str) else None
+        return clone(type(self)(**given | {"logger": logger, "callbacks": None})).get_params(deep=False)
 
     @overload
     def predict(
@@ -384,11 +395,13 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
         """`y` less `predict_in_sample`, NaN where `y` has no value."""
-        fitted = read_panel(self.predict_in_sample(y, X, static), "the fitted values")
-        panel = self.fitted_.data.read_history(y)
+        data = self._fitted().data
+        panel = data.read_history(y)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        fitted = forecast_in_sample(self.fitted_, panel, given, statics)
         frames = {
             key: panel.frames[key].loc[frame.index, self.targets_] - frame.set_axis(self.targets_, axis=1)
-            for key, frame in fitted.frames.items()
+            for key, frame in fitted.items()
         }
         return panel.layout.assemble(frames)
 
@@ -666,6 +679,27 @@ class Forecaster(TrainingConfig, BaseEstimator):
         forecaster = found(**fitted.hyperparameters)
         forecaster.fitted_ = fitted
         return forecaster
+
+    def to_onnx(self, path: str | PathLike[str]) -> None:
+        """Write the steps forecast at once as an ONNX file, from histories in units to forecasts in units.
+
+        Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
+        ``context_length_``, columns in the order of ``columns_``), NaN where nothing was observed, and where the
+        forecaster has them `known` and `calendar` (batch, context and output, features), `static` (batch, features)
+        and for a panel `series` (batch,), the position of each series in ``series_``. The outputs are `forecast`
+        (batch, output, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
+        names are in the file's metadata, as JSON.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[onnx]`` is not installed.
+        """
+        from samovar_forecast.forecasting.exported import write_onnx
+
+        write_onnx(self._fitted(), path, type(self).__name__)
 
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = {
     "fit", "predict", "predict_quantiles", "predict_interval", "backtest", "predict_in_sample", "residuals",
-    "update", "score", "explain", "save", "load", "to_sktime", "to_darts",
+    "update", "score", "explain", "save", "load", "to_onnx", "to_sktime", "to_darts",
 }  # fmt: skip
 OF_SKLEARN = {
     "get_params", "set_params",

@@ -159,8 +159,8 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
         "devices": [device.index] if core.device != "auto" and device.type == "cuda" else 1,
         "gradient_clip_val": core.gradient_clip,
         "accumulate_grad_batches": core.accumulate_batches,
-        "enable_progress_bar": bool(core.verbose),
-        "enable_model_summary": bool(core.verbose),
+        "enable_progress_bar": core.verbose == 1,
+        "enable_model_summary": core.verbose == 1,
     }
     n_devices = count_devices(core.devices, device)
     if n_devices * core.num_nodes > 1:

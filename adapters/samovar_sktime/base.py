@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
@@ -22,6 +23,7 @@ from samovar_forecast.estimator import Forecaster
 from samovar_forecast.hyperparameters import cite, hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
+from samovar_forecast.training.progress import progress_shown
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
@@ -150,11 +152,16 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
 
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None) -> Self:
         source = getattr(self, "pretrained_forecaster_", None)
-        if source is None:
-            self.pretrained_forecaster_ = self.core_class(**self._core_params()).fit(y, X)
-        else:
-            self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
+        with self._progress():
+            if source is None:
+                self.pretrained_forecaster_ = self.core_class(**self._core_params()).fit(y, X)
+            else:
+                self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
         return self
+
+    def _progress(self) -> AbstractContextManager[None]:
+        """Silent unless `verbose` is 1: a forecaster may be a part of a pipeline, which has lines of its own."""
+        return progress_shown(1 if self.verbose == 1 else 0)
 
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None) -> Self:
         if isinstance(self.fine_tune_epochs, bool) or not hasattr(self.fine_tune_epochs, "__index__"):
@@ -162,12 +169,13 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         if self.fine_tune_epochs < 0:
             raise ValueError(f"fine_tune_epochs must be 0 or greater, got {self.fine_tune_epochs}")
         source = getattr(self, "pretrained_forecaster_", None)
-        if source is None:
-            core = self.core_class(**self._core_params()).fit(y, X)
-        elif self.fine_tune_epochs:
-            core = train_on(source, self._core_params(), y, X, self.fine_tune_epochs)
-        else:
-            core = take_over(source, self._core_params(), y, X)
+        with self._progress():
+            if source is None:
+                core = self.core_class(**self._core_params()).fit(y, X)
+            elif self.fine_tune_epochs:
+                core = train_on(source, self._core_params(), y, X, self.fine_tune_epochs)
+            else:
+                core = take_over(source, self._core_params(), y, X)
         data = core.fitted_.data
         panel = data.read_history(y)
         given = data.read_known(X, panel)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
+from samovar_forecast.data.counting_columns import warn_of_counting_columns
 from samovar_forecast.data.frames import (
     align_columns,
     check_above_minus_one,
@@ -23,6 +24,7 @@ from samovar_forecast.data.frames import (
     select_rows,
 )
 from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
@@ -154,7 +156,7 @@ class FittedData:
             frames = {key: series.history for key, series in self.series.items()}
             return Panel(frames, self.layout, "the training data")
         axes = {key: series.history.index for key, series in self.series.items()}
-        panel = read_panel(y, missing=True, step=self.frequency, axes=axes)
+        panel = read_panel(y, missing=True, step=self.frequency, axes=axes, long=self.layout.long)
         panel = self._renamed(panel, self.columns).align(self.columns)
         frequency = panel.frequency(default=self.frequency)
         if frequency != self.frequency:
@@ -178,7 +180,10 @@ class FittedData:
         if not self.known:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
         axes = {key: frame.index for key, frame in panel.frames.items()}
-        given = read_panel(X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name).beside(panel)
+        table = read_panel(
+            X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name, long=self.layout.long
+        )
+        given = table.beside(panel)
         frames = self._renamed(given, self.known).align(self.known).frames
         return {key: frame for key, frame in frames.items() if key in panel.frames}
 
@@ -190,7 +195,8 @@ class FittedData:
             return {}
         found = {key: series.static for key, series in self.series.items() if series.static is not None}
         if static is not None:
-            rows = align_columns(read_static(static), self.static, "static")
+            named = static if self.layout.long is None else self.layout.long.names_of(static)
+            rows = align_columns(read_static(named), self.static, "static")
             scaled = self.static_scaler.transform(rows.to_numpy())
             found |= dict(zip(rows.index, scaled, strict=True))
         missing = [key for key in panel.frames if key not in found]
@@ -439,9 +445,15 @@ class TrainingData:
 
 
 def read_training_data(
-    y: Any, X: Any, static: pd.DataFrame | None, targets: Sequence[Hashable] | None, calendar: Any, scaling: str
+    y: Any,
+    X: Any,
+    static: Any,
+    targets: Sequence[Hashable] | None,
+    calendar: Any,
+    scaling: str,
+    long: LongTable | None = None,
 ) -> TrainingData:
-    """Check everything that `fit` is given.
+    """Check everything that `fit` is given; `long` says where long tables have names and time.
 
     Raises
     ------
@@ -457,7 +469,8 @@ def read_training_data(
         chosen, columns = order_columns(y.rows(slice(0, 1)), targets)
         name = str(y.folder)
         return TrainingData({None: y}, {None: name}, columns, chosen, y.frequency(), Layout(), [], [], {}, None)
-    panel = read_panel(y, missing=True)
+    panel = read_panel(y, missing=True, long=long)
+    warn_of_counting_columns(panel)
     frequency = panel.frequency()
     first = next(iter(panel.frames.values()))
     chosen, columns = order_columns(first, targets)
@@ -467,7 +480,7 @@ def read_training_data(
     if static is not None:
         if panel.layout.kind == "single":
             raise ValueError("static tells the series of a panel apart, and y is a single one")
-        static = read_static(static)
+        static = read_static(static if long is None else long.names_of(static))
         lacking = [key for key in panel.frames if key not in static.index]
         if lacking:
             raise ValueError(f"static lacks the series {lacking}; give a row for each")
@@ -479,7 +492,7 @@ def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable
     if X is None:
         return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
     axes = {key: frame.index for key, frame in panel.frames.items()}
-    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name).beside(panel)
+    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name, long=panel.layout.long).beside(panel)
     lacking = [key for key in panel.frames if key not in given.frames]
     if lacking:
         raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LIBRARIES, LongTable
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
@@ -32,8 +33,8 @@ _MEMBER = "members."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
-# Where a machine keeps its files, and how many devices it has, is no part of a model.
-_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy"}
+# Where a machine keeps its files, how many devices it has, and who watches a training, is no part of a model.
+_OF_THE_MACHINE = {"logger", "callbacks", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy"}
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:
@@ -288,4 +289,13 @@ def _restore_layout(described: dict[str, Any]) -> Layout:
     )
     if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
         raise ValueError(f"it knows no series of the kind {kind!r}")
-    return Layout(kind, is_series, names, column_names, is_named)
+    return Layout(kind, is_series, names, column_names, is_named, _restore_long(described.get("long")))
+
+
+def _restore_long(described: dict[str, Any] | None) -> LongTable | None:
+    if described is None:
+        return None
+    ids, time, library = tuple(described["ids"]), described["time"], described["library"]
+    if not all(isinstance(name, str) for name in (*ids, time)) or library not in LIBRARIES:
+        raise ValueError(f"it knows no long table of {library!r} with the columns {[*ids, time]}")
+    return LongTable(ids, time, library)

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.random import RandomState
 
 from samovar_forecast.data.bounds import check_bounds
 from samovar_forecast.hyperparameters import check_types, hyperparameters
+
+
+@runtime_checkable
+class MetricsLogger(Protocol):
+    """What a logger of Lightning is here, which is slow to import."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Record numbers by name."""
+        ...
 
 
 @hyperparameters
@@ -101,8 +110,11 @@ class TrainingConfig:
     compile : {"auto", True, False}, default "auto"
         Let PyTorch compile the network for training, which takes half a minute or more. "auto": on a GPU, for
         trainings of at least 5,000 steps; a CPU gains too little.
-    logger : {"csv", "tensorboard"} or None, default None
-        Where losses are written while training. None: nowhere.
+    logger : {"csv", "tensorboard"}, Lightning logger or None, default None
+        Where losses are written while training: also any logger of Lightning, such as those of W&B and MLflow. None:
+        nowhere.
+    callbacks : tuple of Lightning callbacks or None, default None
+        Further callbacks of the training, after those of the package. Model files do not hold them. None: none.
     log_dir : str, default "logs"
         Folder of the logger; untouched where `logger` is None.
     checkpoint_dir : str or None, default None
@@ -114,8 +126,10 @@ class TrainingConfig:
         ``n_members=1``.
     random_state : int, RandomState or None, default None
         Seed of initial weights, dropout and the order of windows.
-    verbose : int, default 0
-        1: show a progress bar.
+    verbose : {0, 1, "auto"}, default "auto"
+        How far the training is: 0: nothing is shown. 1: a line that is rewritten in a terminal or a notebook, and
+        plain lines elsewhere. "auto": that line, where the training takes longer than a few seconds and a terminal or
+        a notebook shows it; never inside sktime.
     """
 
     horizon: int = 24
@@ -150,15 +164,17 @@ class TrainingConfig:
     strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: Literal["auto", True, False] = "auto"
-    logger: Literal["csv", "tensorboard"] | None = None
+    logger: str | MetricsLogger | None = None
+    callbacks: tuple[Any, ...] | list[Any] | None = None
     log_dir: str = "logs"
     checkpoint_dir: str | None = None
     n_members: int = 1
     random_state: int | RandomState | None = None
-    verbose: int = 0
+    verbose: Literal[0, 1, "auto"] = "auto"
 
 
 _COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
+LOGGERS = ("csv", "tensorboard")
 _OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
@@ -198,6 +214,10 @@ def check_training_config(config: TrainingConfig) -> None:
     if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")
     check_bounds(config.lower, config.upper)
+    if isinstance(config.logger, str) and config.logger not in LOGGERS:
+        raise ValueError(f"logger must be one of {LOGGERS}, a Lightning logger or None, got {config.logger!r}")
+    if config.callbacks is not None and not all(hasattr(one, "on_train_start") for one in config.callbacks):
+        raise TypeError(f"callbacks must be a tuple of Lightning callbacks, got {config.callbacks!r}")
     if config.quantiles is not None:
         check_quantiles(config.quantiles)
     if config.devices != "auto" and config.devices < 1:

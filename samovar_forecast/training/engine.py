@@ -15,7 +15,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from sklearn.exceptions import ConvergenceWarning
 
@@ -32,6 +32,7 @@ from samovar_forecast.training.devices import (
     resolve_device,
     resolve_precision,
 )
+from samovar_forecast.training.epoch_progress import EpochProgress
 from samovar_forecast.training.fine_tuning import plain_network
 from samovar_forecast.training.fingerprints import describe_training
 from samovar_forecast.training.freed_memory import keep_freed_memory
@@ -235,10 +236,9 @@ def _trainer(
     if validates and config.patience is not None:
         stopping = EarlyStopping("validation_loss", patience=int(config.patience), check_on_train_epoch_end=False)
         callbacks.append(stopping)
-    if config.verbose:
-        callbacks.append(RichProgressBar())
+    shown = config.verbose if own_number() in (None, 0) else 0  # by one process of several
+    callbacks += [EpochProgress(shown), *(config.callbacks or ())]
     is_divided = n_devices * config.num_nodes > 1
-    loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.type == "cuda" and not is_divided else n_devices,
@@ -250,16 +250,24 @@ def _trainer(
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
         accumulate_grad_batches=module.parts_per_step,
         callbacks=callbacks,
-        logger=loggers[config.logger](config.log_dir) if config.logger else False,
+        logger=_logger(config),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if validates else 0,
         plugins=[CheckpointFiles()] if keeps_checkpoints else None,
         enable_checkpointing=keeps_checkpoints,
         enable_model_summary=False,
-        enable_progress_bar=bool(config.verbose),
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
+
+
+def _logger(config: TrainingConfig) -> Any:
+    """The logger that a name stands for, or the one that was given; False: none."""
+    named: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    if isinstance(config.logger, str):
+        return named[config.logger](config.log_dir)
+    return config.logger or False
 
 
 @contextmanager
