@@ -65,16 +65,27 @@ def forecast_batches(
     done = 0
     for starts in windows.starts.split(forecast_batch_size(network, device)):
         rows = slice(done, done + len(starts))
-        yield rows, _roll_forward(network, windows, starts, steps).float().cpu().numpy()
+        yield rows, roll_forward(network, windows, starts, steps).float().cpu().numpy()
         done += len(starts)
 
 
-def _roll_forward(network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int) -> Tensor:
-    past = windows.past(starts)
+def roll_forward(
+    network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int, past: Tensor | None = None
+) -> Tensor:
+    """Forecast `steps` rows after the windows that begin at `starts`, or after other contexts at their places.
+
+    Shape
+    -----
+    starts : (batch,)
+    past : (batch, context_length, n_series), in place of the contexts of the windows
+    output : (batch, steps, n_targets, n_outputs)
+    """
+    observed = windows.past(starts)
+    covariates_kept = observed[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
+    past = observed if past is None else past
     parts: list[Tensor] = []
     for first_step in range(0, steps, network.horizon):
         if parts:
-            covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
             point = parts[-1][..., network.point_output]
             past = torch.cat([past, torch.cat([covariates_kept, point], dim=2)], dim=1)[:, -network.context_length :]
         parts.append(ascending(network(past, windows.covariates(starts, first_step))))

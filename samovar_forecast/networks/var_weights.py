@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -71,17 +72,8 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
     newest = tokens[0, :, -1]
     forecast_token = newest + added.sum(1)
 
-    gain = _decoder_gain(network, forecast_token)
-    decoder = network.to_segment.weight.unflatten(0, (network.segment_length, -1))[:, network.point_output]
     bias = network.to_segment.bias.unflatten(0, (network.segment_length, -1))[:, network.point_output]
-
-    def in_units(segments: Tensor) -> Tensor:  # normalised (target, segment_length) to the scale of the series
-        return denormalise(segments.T[None, ..., None])[0, ..., 0].T
-
-    level = in_units(torch.zeros_like(bias).expand(network.n_targets, -1))
-    contribution = torch.stack(
-        [in_units((gain * token) @ decoder.T) - level for token in added.unbind(1)], dim=1
-    )  # (target, token, segment_length)
+    decoder = decoder_map(network, forecast_token, denormalise)
 
     def by_lag(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., lag, type, ...)
         return sequence.unflatten(axis, (-1, 2)).flip(axis)
@@ -91,36 +83,29 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
         tokens=by_lag(tokens[0], 1),
         added=by_lag(added, 1),
         forecast_token=forecast_token,
-        contribution=by_lag(contribution, 1),
-        own=in_units((gain * newest) @ decoder.T) - level,
-        baseline=in_units(bias.expand(network.n_targets, -1)),
+        contribution=by_lag(torch.einsum("ctf,cfs->cts", added, decoder), 1),
+        own=torch.einsum("cf,cfs->cs", newest, decoder),
+        baseline=_in_units(bias.expand(network.n_targets, -1), denormalise),
     )
 
 
-def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
-    """How strongly each past segment of each series moves the forecast of each target.
-
-    The Frobenius norm of the derivative of the target's first forecast segment with respect to the points of
-    the past segment: everything the network does with them, the weights' own dependence on the data included.
+def decoder_map(network: SAMoVAR, forecast_token: Tensor, denormalise: Callable[[Tensor], Tensor]) -> Tensor:
+    """What one unit of each feature of a token adds to the forecast, for the size of the forecast token found.
 
     Shape
     -----
-    past : (1, context_length, n_series)
-    output : (n_targets, n_series, n_segments), the newest segment first
+    forecast_token : (n_targets, d_model)
+    output : (n_targets, d_model, n_steps)
     """
-    past = past.detach().requires_grad_()
-    forecast = network(past)[0, : network.segment_length, :, network.point_output]  # (segment_length, n_targets)
-    each_step = torch.eye(len(forecast), dtype=past.dtype, device=past.device)
-    norms = []
-    for target in forecast.unbind(1):
-        (derivative,) = torch.autograd.grad(target, past, each_step, retain_graph=True, is_grads_batched=True)
-        segments = split_segments(derivative[:, 0].transpose(1, 2), network.segment_length)
-        norms.append(segments.square().sum((0, 3)).sqrt().flip(1))  # over steps and points: (n_series, n_segments)
-    return torch.stack(norms)
-
-
-def _decoder_gain(network: SAMoVAR, tokens: Tensor) -> Tensor:
-    """Factors by which the norm before the decoder multiplies the features of a token."""
     norm = network.output_norm
     assert norm.eps is not None
-    return norm.weight * (tokens.square().mean(-1, keepdim=True) + norm.eps).rsqrt()
+    gain = norm.weight * (forecast_token.square().mean(-1, keepdim=True) + norm.eps).rsqrt()  # (target, feature)
+    decoder = network.to_segment.weight.unflatten(0, (network.segment_length, -1))[:, network.point_output]
+    nothing = decoder.new_zeros(network.n_targets, len(decoder))
+    scale = _in_units(nothing + 1, denormalise) - _in_units(nothing, denormalise)  # (target, step)
+    return torch.einsum("cf,sf,cs->cfs", gain, decoder, scale)
+
+
+def _in_units(steps: Tensor, denormalise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Normalised (n_targets, n_steps) on the scale of the series."""
+    return denormalise(steps.T[None, ..., None])[0, ..., 0].T
