@@ -589,7 +589,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         series, sources : sequence of names or None
             Targets to explain, and columns whose past is looked at. None: all.
         steps : sequence of int or None
-            Steps of the horizon, counted from 1. None: all.
+            Steps, counted from 1, of those that the network forecasts at once (`output_length_`). None: all.
         lag_matrices : bool, default True
             Compute `lag_matrix`: the work of one training step per target and step.
         influence : bool, default True
@@ -598,7 +598,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         Returns
         -------
         xarray.Dataset
-            `forecast` (series, step) is what `predict` returns. Lags count rows, lag 1 being the newest.
+            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once. Lags count
+            rows, lag 1 being the newest.
 
             - `lag_matrix` (series, source, lag, step): the derivative of the forecast by a past value, all that the
               network does with it included, in units of the series per unit of the source.
@@ -954,6 +955,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
     def context_length_(self) -> int:
         """Points of history in a window."""
         return self.fitted_.data.context_length
+
+    @property
+    def output_length_(self) -> int:
+        """Steps that the network forecasts at once; longer forecasts roll forward."""
+        return self.fitted_.data.output_length
 
     @property
     def columns_(self) -> list[Hashable]:

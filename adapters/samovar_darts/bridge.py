@@ -16,6 +16,7 @@ from samovar_darts.schedule import Schedule
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device
 
@@ -69,9 +70,14 @@ def from_core(core: Forecaster) -> DartsModel:
             "darts needs context_length before it has seen data, and it is None: set it, e.g. "
             f"{type(core).__name__}(horizon={core.horizon}, context_length={10 * core.horizon}), or fit first"
         )
+    output_length = core.output_length or core.horizon
+    if fitted is not None:
+        output_length = fitted.data.output_length
+        if isinstance(core, SegmentConfig):
+            core.set_params(segment_length=fitted.data.lengths.segment)
     model = model_class(
         input_chunk_length=context_length,
-        output_chunk_length=core.horizon,
+        output_chunk_length=output_length,
         batch_size=core.batch_size,
         n_epochs=core.max_epochs,
         optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay, "betas": core.adam_betas},

@@ -120,8 +120,9 @@ def check_fits(source: Forecaster, hyperparameters: dict[str, Any]) -> None:
     """
     free = {field.name for field in fields(TrainingConfig)} - _INPUTS_AND_OUTPUTS
     trained = {name: value for name, value in source.fitted_.hyperparameters.items() if name not in free}
-    if hyperparameters["context_length"] in (None, source.context_length_):
-        del trained["context_length"]
+    for part, length in source.fitted_.data.lengths._asdict().items():
+        if hyperparameters.get(name := f"{part}_length") in (None, length):
+            trained.pop(name, None)
     changed = [name for name, value in trained.items() if _plain(value) != _plain(hyperparameters[name])]
     if changed:
         wanted = ", ".join(f"{name}={hyperparameters[name]!r}" for name in changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,16 +13,19 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
+from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
+from samovar_forecast.data.season import season_length
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.fine_tuning import only_training, take_weights
 from samovar_forecast.training.random_state import seeded
-from samovar_forecast.training.split import choose_context_length, split_windows, training_rows, window_cutoffs
+from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
 from samovar_forecast.training.summary import TrainingSummary
 
 
@@ -58,14 +62,9 @@ def fit(
     from samovar_forecast.training.checkpoints import remove_checkpoint
     from samovar_forecast.training.engine import train
 
-    n_training = training_rows(training.lengths, config)
-    if source is not None and config.context_length in (None, source.data.context_length):
-        context_length = source.data.context_length
-    else:
-        context_length = choose_context_length(max(n_training), config)
-    horizon = int(config.horizon)
-    cutoffs = partial(window_cutoffs, context_length=context_length, horizon=horizon)
-    data, every = learn(training, n_training, context_length, horizon, config.scaler, config.log1p, cutoffs)
+    lengths, n_training = _lengths_and_training_rows(training, config, source)
+    cutoffs = partial(window_cutoffs, context_length=lengths.context, horizon=lengths.output)
+    data, every = learn(training, n_training, int(config.horizon), lengths, config.scaler, config.log1p, cutoffs)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
     with seeded_by(config) as seed:
@@ -78,7 +77,7 @@ def fit(
             summary = train(network, windows, validation, config, seed, begun_with)
     calibration = None
     if config.quantiles is None:
-        calibration = calibrate(network, validation or windows, held_out=validation is not None)
+        calibration = calibrate(network, validation or windows, data.horizon, held_out=validation is not None)
     if config.checkpoint_dir is not None and not summary.interrupted:
         remove_checkpoint(config.checkpoint_dir)
     quantiles = None if config.quantiles is None else tuple(config.quantiles)
@@ -96,6 +95,22 @@ def train_further(
         return network, train(network, windows, None, config, seed)
 
 
+def _lengths_and_training_rows(
+    training: TrainingData, config: TrainingConfig, source: Fitted | None
+) -> tuple[Lengths, list[int]]:
+    """What is given, else what the source has, else what the data decide; and the rows of each series that train."""
+    season = season_length(training.frequency)
+    known = None if source is None else source.data.lengths
+    output = config.output_length or (known.output if known else choose_output(config.horizon, season))
+    n_training = training_rows(training.lengths, output, config.validation_fraction)
+    context = config.context_length or (known.context if known else choose_context(output, season, max(n_training)))
+    segment = config.segment_length if isinstance(config, SegmentConfig) else None
+    segment = segment or (known.segment if known else choose_segment(context, output, season))
+    lengths = Lengths(int(context), int(output), int(segment))
+    check_enough_rows(max(n_training), lengths, config.validation_fraction)
+    return lengths, n_training
+
+
 def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, data: FittedData) -> ForecastNetwork:
     """An untrained network of the sizes that the data ask for.
 
@@ -104,13 +119,15 @@ def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, da
     ValueError
         If there is no memory for it.
     """
+    if isinstance(config, SegmentConfig):
+        config = replace(config, segment_length=data.lengths.segment)  # type: ignore[call-arg]
     try:
         return build_network(
             network_class,
             len(data.columns),
             len(data.targets),
             data.context_length,
-            data.horizon,
+            data.output_length,
             config,
             n_outputs=1 if config.quantiles is None else len(config.quantiles),
             n_known=len(data.known) + len(data.calendar),

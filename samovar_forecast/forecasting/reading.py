@@ -45,7 +45,7 @@ class Choice:
     series, sources : sequence of names or None
         Targets, and columns whose past is looked at. None: all.
     steps : sequence of int or None
-        Steps of the horizon, counted from 1. None: all.
+        Steps, counted from 1, of those that the network forecasts at once. None: all.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Choice:
     ) -> None:
         self.targets = _positions("series", data.targets, series)
         self.sources = _positions("sources", data.columns, sources)
-        self.steps = _positions("steps", range(1, data.horizon + 1), steps)
+        self.steps = _positions("steps", range(1, steps_read(data) + 1), steps)
         self.shape = (len(self.targets), len(self.sources), data.context_length, len(self.steps))
 
     def check_size(self, count: int = 1) -> None:
@@ -76,6 +76,11 @@ class Choice:
             )
 
 
+def steps_read(data: FittedData) -> int:
+    """Steps of a reading: those of the horizon that the network forecasts at once."""
+    return min(data.horizon, data.output_length)
+
+
 def explain(
     fitted: Fitted, windows: Windows, scaler: Scaler, choice: Choice, *, lag_matrices: bool, influence: bool
 ) -> xr.Dataset:
@@ -86,7 +91,7 @@ def explain(
     outages = find_outages(windows)
     past, covariates = _at_network(network, windows)
     with torch.no_grad():
-        points = point_forecast(network, past, covariates).cpu().numpy()
+        points = point_forecast(network, past, covariates).cpu().numpy()[:, : steps_read(data)]
     dead = np.zeros(len(data.targets), dtype=bool)
     if outages is not None:  # the last known level stands in for the forecast, whatever the window holds
         dead, points = outages.dead[0], np.where(outages.dead[:, None], outages.level[:, None], points)
@@ -111,7 +116,7 @@ def explain(
     labels: dict[str, Any] = {
         "series": pd.Index(data.targets, tupleize_cols=False),
         "source": pd.Index(data.columns, tupleize_cols=False),
-        "step": np.arange(1, data.horizon + 1),
+        "step": np.arange(1, steps_read(data) + 1),
     }
     for one in (
         _var_variables(network, past, covariates, scaler, dead, points, data.log1p),
@@ -119,11 +124,10 @@ def explain(
     ):
         variables |= one[0]
         labels |= one[1]
-    if "contribution" in variables:  # the sum of the parts to the last digit, where they are known
+    if "contribution" in variables:  # the sum of the parts to the last digit
         total = variables["baseline"][1] + variables["own"][1] + variables["contribution"][1].sum((1, 2))
-        total = np.expm1(total) if data.log1p else total
-        dims, forecast, attrs = variables["forecast"]
-        variables["forecast"] = (dims, np.where(np.isnan(total), forecast, total), attrs)
+        dims, _, attrs = variables["forecast"]
+        variables["forecast"] = (dims, np.expm1(total) if data.log1p else total, attrs)
     result = xr.Dataset(variables, labels).isel(series=choice.targets, source=choice.sources, step=choice.steps)
     result = result.assign_coords(lag=np.arange(1, data.context_length + 1))
     alive = ~dead[choice.targets]
@@ -169,9 +173,9 @@ def explain_backtest(
     """Lag matrices of one series, of the name `key`, at every cutoff; see `Forecaster.explain_backtest`."""
     data, network = fitted.data, fitted.network
     choice.check_size(4)  # mean, squares and the batch at work
-    cutoffs = cutoffs_inside(frame, data.context_length, data.horizon, start, stride, key)
+    cutoffs = cutoffs_inside(frame, data.context_length, steps_read(data), start, stride, key)
     scaler = data.scaler_of(key, frame.iloc[: cutoffs[0]])
-    windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=X, static=static)
+    windows = data.windows(frame, cutoffs, steps_read(data), scaler, key=key, X=X, static=static)
     past, covariates = _at_network(network, windows)
     mean, squares = np.zeros(choice.shape), np.zeros(choice.shape)
     course = np.empty((len(cutoffs), *choice.shape[:3]))
@@ -232,7 +236,7 @@ def read_paths(
     source = None if segment is None else [2 * (n_segments - segment), 2 * (n_segments - segment) + 1]
     found = [influence_paths(inner, rest, target, n_paths, source) for target in choice.targets]
     shape = (len(found), max(map(len, found), default=0))
-    n_steps = min(data.horizon, found[0][0].contribution.shape[-1] if found[0] else data.horizon)
+    n_steps = steps_read(data)
     passed = np.zeros(shape, dtype=np.int64)
     head, segments = np.zeros(shape, dtype=np.int64), np.zeros((*shape, inner.n_layers + 1), dtype=np.int64)
     tokens = np.full((*shape, inner.n_layers + 1), "", dtype=object)
@@ -306,15 +310,14 @@ def _var_variables(
     if not isinstance(inner, SAMoVAR):
         return {}, {}
     reading = read_weights(inner, rest)
-    n_targets, horizon = network.n_targets, network.horizon
+    n_targets, n_steps = network.n_targets, points.shape[1]
     scale, center = scaler.scale[-n_targets:, None], scaler.center[-n_targets:, None]  # (series, 1)
 
-    def steps(part: Tensor) -> NDArray[np.float64]:  # as many as the horizon; those beyond the reading are unknown
-        found = part.double().cpu().numpy()[..., :horizon]
-        return np.pad(found, [(0, 0)] * (part.ndim - 1) + [(0, horizon - found.shape[-1])], constant_values=np.nan)
+    def steps(part: Tensor) -> NDArray[np.float64]:
+        return part.double().cpu().numpy()[..., :n_steps]
 
     alive = ~dead[:, None]
-    baseline = np.where(alive, steps(reading.baseline) + effect[0].T.double().cpu().numpy(), points[0].T)
+    baseline = np.where(alive, steps(reading.baseline + effect[0].T), points[0].T)
     series = "log(1 + series)" if logarithmic else "units of the series"
     names = ("series", "segment", "token")
     variables = {

@@ -13,7 +13,7 @@ from torch import Tensor
 from samovar_forecast.layers.instance_norm import normalise_instance
 from samovar_forecast.layers.tokens import split_segments
 from samovar_forecast.networks.samovar import SAMoVAR
-from samovar_forecast.networks.var_weights import decoder_map, read_weights
+from samovar_forecast.networks.var_weights import linear_decoder, read_weights
 
 
 class InfluencePath(NamedTuple):
@@ -76,9 +76,10 @@ def influence_paths(
     tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
     queries, values = (part[:, 0, target] for part in network.weights(tokens))  # (layer, head, token, d_head)
     by_head = network.split_heads(tokens)[0, target]  # (head, token, d_head)
-    decoder = decoder_map(network, reading.forecast_token, denormalise)[target].unflatten(0, (network.n_heads, -1))
+    decoder, _ = linear_decoder(network, reading.forecast_token, denormalise)
+    by_feature = decoder[target].unflatten(0, (network.n_heads, -1))  # (head, d_head, step)
     outputs = network.output_map(values)  # what each layer's values add to the forecast token
-    effects = torch.einsum("lhtd,hds->lhts", outputs, decoder)
+    effects = torch.einsum("lhtd,hds->lhts", outputs, by_feature)
 
     # link[k][h, a, b]: the factor that joins the token a to the token b; those of the first layer with its inputs.
     links = [(by_head @ queries[0].mT).triu()]

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 
 import samovar_forecast.forecasting.reading as reading_module
@@ -44,14 +45,27 @@ def test_univariate_forecasts_feel_only_their_own_past(tiny, y):
     np.testing.assert_allclose(influence.sum(["source", "lag"]), own, rtol=1e-6)
 
 
-@pytest.mark.parametrize("segment_length", [3, 8, 11])
-def test_segments_shorter_and_longer_than_the_horizon(tiny, y, segment_length):
-    forecaster = SAMoVARForecaster(**tiny, segment_length=segment_length).fit(y)
+@pytest.mark.parametrize(("segment_length", "output_length"), [(3, 8), (11, 8), (3, 5), (6, 12)])
+def test_segments_and_outputs_shorter_and_longer_than_the_horizon(tiny, y, segment_length, output_length):
+    forecaster = SAMoVARForecaster(**tiny, segment_length=segment_length, output_length=output_length).fit(y)
     reading = forecaster.explain()
+    n_steps = min(8, output_length)
     total = reading.baseline + reading.own + reading.contribution.sum(["segment", "token"])
-    np.testing.assert_allclose(total.T[:segment_length], forecaster.predict()[:segment_length], rtol=1e-5)
-    assert reading.lag_matrix.sizes["step"] == 8
+    np.testing.assert_allclose(total.T, forecaster.predict()[:n_steps], rtol=1e-5)
+    assert reading.lag_matrix.sizes["step"] == n_steps
     assert (abs(reading.lag_matrix).max(("lag", "source")) > 0).all()
+    assert forecaster.explain_backtest(y, stride=40).sizes["step"] == n_steps
+    assert forecaster.influence_paths().sizes["step"] == n_steps
+    assert forecaster.impulse_response().sizes["step"] == 9
+
+
+def test_the_middle_quantile_is_read_where_quantiles_cross(tiny, y):
+    forecaster = FixedVARForecaster(**tiny, quantiles=[0.1, 0.5, 0.9]).fit(y)
+    with torch.no_grad():  # the outputs of every other step in another order
+        bias = forecaster.network_.to_segment.bias.unflatten(0, (8, 3))
+        bias[::2] += torch.tensor([3.0, 0.0, -1.0])
+    reading = forecaster.explain(lag_matrices=False, influence=False)
+    np.testing.assert_allclose(reading.forecast.T, forecaster.predict(), rtol=1e-5)
 
 
 def test_columns_of_two_levels(forecaster_class, tiny, y):
