@@ -357,7 +357,13 @@ def _var_variables(
             {"units": "1", "meaning": "the newest main token plus all token contributions"},
         ),
     }
-    return variables, {"segment": np.arange(1, inner.n_segments + 1), "token": ["context", "main"]}
+    labels = {
+        "layer": np.arange(1, inner.n_layers + 1),
+        "head": np.arange(1, inner.n_heads + 1),
+        "segment": np.arange(1, inner.n_segments + 1),
+        "token": ["context", "main"],
+    }
+    return variables, labels
 
 
 def _attention_variables(

@@ -97,7 +97,12 @@ def _(network: LinTrans, past: Tensor, covariates: Covariates | None) -> Attenti
     weights = torch.stack(layers, dim=1).unflatten(-1, (-1, 2)).flip(-2)
     meaning = "how the newest token weighs the values of every token: the product of its query and their keys"
     dims = ("series", "layer", "head", "segment", "token")
-    labels = {"layer": range(1, len(layers) + 1), "token": ["context", "main"], "segment": _counted(weights, -2)}
+    labels = {
+        "layer": _counted(weights, 1),
+        "head": _counted(weights, 2),
+        "segment": _counted(weights, 3),
+        "token": ["context", "main"],
+    }
     return AttentionReading({"attention": Part(weights, dims, meaning)}, labels)
 
 
@@ -112,7 +117,7 @@ def _(network: PSFAttention, past: Tensor, covariates: Covariates | None) -> Att
         layers.append(product[:, -1])
     weights = torch.stack(layers, dim=1).flip(-1)  # (n_targets, layer, patch)
     meaning = "how the newest token weighs the values of every token: its row of the product of all factors, signed"
-    labels = {"layer": range(1, len(layers) + 1)} | _patches(
+    labels = {"layer": _counted(weights, 1)} | _patches(
         weights.shape[-1], network.context_length, network.patch_length, network.patch_length, padded_before=True
     )
     return AttentionReading({"attention": Part(weights, ("series", "layer", "patch"), meaning)}, labels)
@@ -127,7 +132,7 @@ def _(network: LinearAttentionTransformer, past: Tensor, covariates: Covariates 
     if weights.shape[-2] == 1:
         weights, dims = weights.squeeze(-2), ("series", "layer", "head", "patch")
     meaning = "how the newest token weighs the values of every token, before the gate"
-    labels = {"layer": range(1, len(layers) + 1)} | _patches(
+    labels = {"layer": _counted(weights, 1), "head": _counted(weights, 2)} | _patches(
         network.n_tokens, network.context_length, network.patch_length, network.patch_stride, padded_before=False
     )
     return AttentionReading({"attention": Part(weights, dims, meaning)}, labels)
