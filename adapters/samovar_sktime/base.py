@@ -145,7 +145,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None) -> Self:
         source = getattr(self, "pretrained_forecaster_", None)
         if source is None:
-            self.pretrained_forecaster_ = self.core_class(**self._core_params()).fit(y, X)
+            self.pretrained_forecaster_: Forecaster = self.core_class(**self._core_params()).fit(y, X)
         else:
             self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
         return self
@@ -165,7 +165,8 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         data = core.fitted_.data
         panel = data.read_history(y)
         given = data.read_known(X, panel)
-        self.forecaster_, self._layout = core, panel.layout
+        self.forecaster_: Forecaster = core
+        self._layout = panel.layout
         # In the order of y, which may be another one than that of pretrained weights.
         self._targets = core.targets_ if self.targets is not None else list(y.columns)
         self._observed = {
