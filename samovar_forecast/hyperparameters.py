@@ -79,12 +79,44 @@ def _insert_parameters(cls: type) -> None:
         if header is None:
             raise TypeError(f"{cls.__name__} changes the default of {name!r}, whose documentation states none")
         block = block[: header.end()] + default + block[block.index("\n", header.end()) :]
-    if not block:
-        return
-    doc = inspect.cleandoc(cls.__doc__ or "")
-    section = f"Parameters\n----------\n{block}\n"
+    if block:
+        cls.__doc__ = with_parameters(cls.__doc__ or "", block)
+
+
+def with_parameters(documentation: str, entries: str) -> str:
+    """A docstring with these entries as its section Parameters, before its other sections.
+
+    Examples
+    --------
+    >>> with_parameters("A model.", "width : int, default 8").splitlines()
+    ['A model.', '', 'Parameters', '----------', 'width : int, default 8']
+    """
+    doc = _PARAMETERS.sub("", inspect.cleandoc(documentation))
+    section = f"Parameters\n----------\n{entries}\n"
     at = re.search(r"^\w[^\n]*\n-+\n", doc, re.MULTILINE)
-    cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
+    return f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
+
+
+def documented_parameters(cls: type) -> dict[str, str]:
+    r"""The entries of the section Parameters in the docstring of a class, by name.
+
+    Examples
+    --------
+    >>> @hyperparameters
+    ... class Config:
+    ...     '''A configuration.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     width : int, default 8
+    ...         Width of the model.
+    ...     '''
+    ...     width: int = 8
+    >>> documented_parameters(Config)
+    {'width': 'width : int, default 8\n    Width of the model.'}
+    """
+    entries = re.split(r"^(?=\S)", _parameters_of(cls), flags=re.MULTILINE)
+    return {entry.partition(" :")[0].strip().partition("\n")[0]: entry.rstrip() for entry in entries if entry}
 
 
 def check_types(config: object, declared: Iterable[Field[Any]]) -> None:

@@ -9,7 +9,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,7 +30,7 @@ from samovar_darts.schedule import Schedule
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.calendar_features import choose_calendar
-from samovar_forecast.hyperparameters import check_types, plain_numbers
+from samovar_forecast.hyperparameters import check_types, documented_parameters, plain_numbers, with_parameters
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -54,12 +54,11 @@ class DartsModel(MixedCovariatesTorchModel):
     use_static_covariates : bool, default True
         Use the static covariates of the series where there are any.
     **kwargs
-        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive` and `calendar`, described in
-        `TrainingConfig`; and those of every darts torch model (`batch_size`, `n_epochs`, `likelihood`,
-        `random_state`, `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults
-        of the model's `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
-        `lr_scheduler_cls` is not given either; gradients are clipped as there unless `pl_trainer_kwargs` has a
-        `gradient_clip_val`.
+        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive` and `calendar`; and those of every
+        darts torch model (`batch_size`, `n_epochs`, `likelihood`, `random_state`, `pl_trainer_kwargs`, ...). Where
+        `optimizer_cls` is not given it is AdamW with the defaults of the model's `recipe`, which `optimizer_kwargs`
+        changes one by one, and with the recipe's schedule where `lr_scheduler_cls` is not given either; gradients
+        are clipped as there unless `pl_trainer_kwargs` has a `gradient_clip_val`.
 
     Raises
     ------
@@ -82,7 +81,7 @@ class DartsModel(MixedCovariatesTorchModel):
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the network's hyperparameters in `help`; the constructor takes them among its `kwargs`."""
+        """Show all hyperparameters in `help`; the constructor takes those of the network among its `kwargs`."""
         super().__init_subclass__(**kwargs)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
         network = [
@@ -90,6 +89,12 @@ class DartsModel(MixedCovariatesTorchModel):
             for field in (*cls.network_fields(), *cls.training_fields())
         ]
         cls.__signature__ = inspect.Signature([*own, *network, rest])
+        described, chosen = documented_parameters(DartsModel), {parameter.name for parameter in network}
+        others = described.pop("**kwargs")
+        for home in (*reversed(cls.__mro__), cls.recipe):
+            entries = documented_parameters(home) if is_dataclass(home) else {}
+            described |= {name: entry for name, entry in entries.items() if name in chosen}
+        cls.__doc__ = with_parameters(cls.__doc__ or "", "\n".join((*described.values(), others)))
 
     def __init__(
         self,
