@@ -31,8 +31,8 @@ MSE (published; difference). The models marked as quoted were not run here: thei
 """
 
 _NOT_REPRODUCED = (
-    "The accuracy published for SAMoVAR on ETTh1 cannot be reproduced with the published recipe, neither here nor with\n"
-    "the authors' own released network in an exact copy of their training loop.\n"
+    "The accuracy published for SAMoVAR on ETTh1 cannot be reproduced with the published recipe, neither here nor\n"
+    "with the authors' own released network in an exact copy of their training loop.\n"
 )
 
 

@@ -53,6 +53,7 @@ def test_sktime_gets_our_classes_where_the_package_is_installed(tmp_path):
     assert all(getattr(module, name) is getattr(samovar_sktime, name) for name in ours)
 
 
+@pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # of a class of sktime
 def test_sktime_gets_records_with_the_same_tags_where_it_is_not(tmp_path):
     path = patched(sktime, "forecasting/samovar_forecast.py", tmp_path)
     text = path.read_text().replace('["samovar-forecast", "torch"]', '["samovar-that-is-nowhere"]')
