@@ -711,6 +711,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         return self.fitted_.data.context_length
 
     @property
+    def output_length_(self) -> int:
+        """Steps that the network forecasts at once; longer forecasts roll forward."""
+        return self.fitted_.data.output_length
+
+    @property
     def columns_(self) -> list[Hashable]:
         """Names of the columns in the network's order: past covariates first, targets last."""
         return list(self.fitted_.data.columns)

@@ -38,7 +38,7 @@ def test_completion_offers_the_methods_and_the_hyperparameters(forecaster_class,
 def test_an_unfitted_forecaster_has_no_fitted_attribute(forecaster_class, tiny, y):
     forecaster = forecaster_class(**tiny)
     fitted = {name for name in offered(forecaster_class(**tiny).fit(y)) if name.endswith("_")}
-    assert {"network_", "columns_", "context_length_", "training_summary_"} <= fitted
+    assert {"network_", "columns_", "context_length_", "output_length_", "training_summary_"} <= fitted
     assert [name for name in fitted if hasattr(forecaster, name)] == []
 
 

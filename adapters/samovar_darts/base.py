@@ -30,6 +30,8 @@ from samovar_darts.schedule import Schedule
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.calendar_features import choose_calendar
+from samovar_forecast.data.lengths import choose_segment
+from samovar_forecast.data.season import season_length
 from samovar_forecast.hyperparameters import check_types, documented_parameters, plain_numbers, with_parameters
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
@@ -48,7 +50,7 @@ class DartsModel(MixedCovariatesTorchModel):
     input_chunk_length : int
         Points of history that the network sees; the core's `context_length`.
     output_chunk_length : int
-        Steps that the network forecasts at once; the core's `horizon`.
+        Steps that the network forecasts at once; the core's `output_length`.
     output_chunk_shift : int, default 0
         Steps between the history and the first step forecast.
     use_static_covariates : bool, default True
@@ -155,6 +157,9 @@ class DartsModel(MixedCovariatesTorchModel):
     def _create_model(self, train_sample: TorchTrainingSample) -> NetworkModule:
         check_types(self, (*self.network_fields(), *self.training_fields()))
         hyperparameters = {field.name: getattr(self, field.name) for field in self.network_fields()}
+        if "segment_length" in hyperparameters and self.segment_length is None:
+            lengths = self.input_chunk_length, self.output_chunk_length
+            hyperparameters["segment_length"] = choose_segment(*lengths, self.season_)
         return NetworkModule(
             self.network_class,
             hyperparameters,
@@ -204,6 +209,7 @@ class DartsModel(MixedCovariatesTorchModel):
     def _setup_for_fit_from_dataset(self, series: Any, *args: Any, **kwargs: Any) -> Any:
         time = get_single_series(series)
         self.calendar_ = choose_calendar(self.calendar, time.time_index, time.freq)
+        self.season_ = season_length(time.freq)
         self.add_encoders = with_calendar(self._given_encoders, self.calendar_)
         return super()._setup_for_fit_from_dataset(series, *args, **kwargs)
 

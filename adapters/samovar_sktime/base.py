@@ -209,7 +209,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         """Let the forecaster forget the rows of a series from the first of some new ones on."""
         fitted = self.forecaster_.fitted_
         data = fitted.data
-        seen, known = self._observed[key].newest(data.context_length + data.horizon - 1, before=new.index[0])
+        seen, known = self._observed[key].newest(data.context_length + data.output_length - 1, before=new.index[0])
         if not data.is_panel and len(seen) + len(new) < data.context_length:
             raise ValueError(
                 f"{name} moves the cutoff back to {new.index[-1]}, which leaves {len(seen) + len(new)} rows of "

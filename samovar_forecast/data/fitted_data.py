@@ -21,6 +21,7 @@ from samovar_forecast.data.frames import (
     read_static,
     select_rows,
 )
+from samovar_forecast.data.lengths import Lengths
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
@@ -59,8 +60,10 @@ class FittedData:
 
     Attributes
     ----------
-    horizon, context_length : int
-        Steps that the network forecasts at once, and points of history that it sees.
+    horizon : int
+        Steps to forecast where no other number is given.
+    lengths : Lengths
+        Points of history that the network sees, steps that it forecasts at once, and points of its segments.
     scaling : {"standard", "robust", "none"}
         How series are scaled.
     log1p : bool
@@ -84,7 +87,7 @@ class FittedData:
     """
 
     horizon: int
-    context_length: int
+    lengths: Lengths
     scaling: str
     log1p: bool
     columns: list[Hashable]
@@ -97,6 +100,16 @@ class FittedData:
     static: list[Hashable] = field(default_factory=list)
     known_scaler: Scaler | None = None
     static_scaler: Scaler | None = None
+
+    @property
+    def context_length(self) -> int:
+        """Points of history that the network sees."""
+        return self.lengths.context
+
+    @property
+    def output_length(self) -> int:
+        """Steps that the network forecasts at once."""
+        return self.lengths.output
 
     @property
     def is_panel(self) -> bool:
@@ -191,7 +204,7 @@ class FittedData:
     ) -> pd.DataFrame | None:
         """Known covariates at every label of `index`, from those given and from what was known in training.
 
-        The network forecasts whole horizons. For the `n_spare` steps after `index`, which are cut off from the
+        The network forecasts whole outputs. For the `n_spare` steps after `index`, which are cut off from the
         forecast, given rows are taken where there are any, else the last one is repeated; the calendar goes on.
 
         A frame without columns where the calendar alone is known; None where nothing is.
@@ -279,7 +292,7 @@ class FittedData:
         n_after = max(0, last + steps - len(frame))
         if n_after:
             index = index.append(continue_index(index, self.frequency, n_after))
-        reach = last + -(-steps // self.horizon) * self.horizon
+        reach = last + -(-steps // self.output_length) * self.output_length
         known = self.known_rows(X, index, key, max(0, reach - len(index)), n_future)
         values, scaled_known = self._scaled(frame, known, scaler, key)
         return self._windows_before(torch.from_numpy(cutoffs), values, scaled_known, static)
@@ -301,7 +314,7 @@ class FittedData:
     def _windows_before(
         self, cutoffs: Tensor, values: Tensor, known: Tensor | None, static: NDArray[np.float32] | None
     ) -> Windows:
-        shape = (self.context_length, self.horizon, len(self.targets))
+        shape = (self.context_length, self.output_length, len(self.targets))
         return Windows.before(cutoffs, values, *shape, known, None if static is None else torch.from_numpy(static))
 
     def _scaled(
@@ -329,7 +342,7 @@ class FittedData:
         number: int = -1,
     ) -> FittedSeries:
         """What is kept of a series with these rows: a whole window, so that an update can replace the newest row."""
-        n_rows = self.context_length + self.horizon
+        n_rows = self.context_length + self.output_length
         kept = None if known is None or not self.known else known.iloc[-n_rows:].copy()
         return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static, number)
 
@@ -467,8 +480,8 @@ def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable
 def learn(
     data: TrainingData,
     n_training: Sequence[int],
-    context_length: int,
     horizon: int,
+    lengths: Lengths,
     scaling: str,
     log1p: bool,
     cutoffs: Callable[[int, int], Tensor],
@@ -480,7 +493,7 @@ def learn(
     data : TrainingData
     n_training : sequence of int
         Rows of each series that train; the newer ones are held out.
-    context_length, horizon, scaling, log1p
+    horizon, lengths, scaling, log1p
         See `FittedData`.
     cutoffs : callable
         Rows and training rows of a series to the cutoffs of its windows.
@@ -501,7 +514,7 @@ def learn(
         scaled = static_scaler.transform(data.static.loc[list(data.series)].to_numpy())
         statics = dict(zip(data.series, scaled, strict=True))
     fitted = FittedData(
-        horizon, context_length, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
+        horizon, lengths, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
         data.known_columns, [] if data.static is None else list(data.static.columns), known_scaler, static_scaler,
     )  # fmt: skip
     series: dict[Hashable, FittedSeries] = {}
@@ -521,7 +534,7 @@ def learn(
         scaled_known = None if known is None else fitted._scaled_known(known, f"X{name.removeprefix('y')}")
         at = cutoffs(len(rows.index), n_rows)
         parts.append(fitted._windows_before(at, values, scaled_known, static))
-        n_kept = context_length + horizon
+        n_kept = lengths.context + lengths.output
         history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
         series[key] = fitted.newest(history, known, scaler, static, number)
     warn_of_raised_scales(scalers, columns)

@@ -1,7 +1,8 @@
 """How good forecasts are: metrics, baselines, tests and pictures."""
 
+from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.accuracy import Evaluation, accuracy_table, evaluate
-from samovar_forecast.evaluation.baselines import season_length, seasonal_naive_backtest
+from samovar_forecast.evaluation.baselines import seasonal_naive_backtest
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
 from samovar_forecast.evaluation.metrics import (
     bias,

@@ -13,7 +13,8 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.evaluation.baselines import NAIVE, season_length, seasonal_naive_backtest
+from samovar_forecast.data.season import season_length
+from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.metrics import mae, mase, mse
 
 if TYPE_CHECKING:

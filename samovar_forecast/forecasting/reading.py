@@ -15,7 +15,7 @@ from samovar_forecast.networks.var_weights import read_weights, segment_influenc
 
 
 def explain(fitted: Fitted, windows: Windows, scaler: Scaler, *, influence: bool) -> xr.Dataset:
-    """The forecast of the first segment after one window, taken apart; see `Forecaster.explain`.
+    """The forecast after one window, as far as the network forecasts at once, taken apart; see `Forecaster.explain`.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def explain(fitted: Fitted, windows: Windows, scaler: Scaler, *, influence: bool
     device = next(network.parameters()).device
     windows = windows.to(device)
     past = windows.past(windows.starts)
-    effect = past.new_zeros(data.horizon, len(data.targets))
+    effect = past.new_zeros(data.output_length, len(data.targets))
     if isinstance(network, CovariateNetwork):
         with torch.no_grad():
             past, added = network.take_out_effects(past, windows.covariates(windows.starts))
@@ -38,12 +38,12 @@ def explain(fitted: Fitted, windows: Windows, scaler: Scaler, *, influence: bool
         )
     reading = read_weights(network, past)
 
-    n_targets, length = len(data.targets), network.segment_length
+    n_targets = len(data.targets)
     scale, center = scaler.scale[-n_targets:], scaler.center[-n_targets:]
     scale, center = scale[:, None], center[:, None]  # (series, 1)
     contribution = reading.contribution.double().cpu().numpy() * scale[:, None, None]
     own = reading.own.double().cpu().numpy() * scale
-    baseline = (reading.baseline + effect[:length].T).double().cpu().numpy() * scale + center
+    baseline = (reading.baseline + effect.T).double().cpu().numpy() * scale + center
     by_feature = {
         "weights": (("series", "layer", "head", "lag", "token", "feature_in", "feature_out"), reading.weights),
         "tokens": (("series", "lag", "token", "feature"), reading.tokens),
@@ -64,7 +64,7 @@ def explain(fitted: Fitted, windows: Windows, scaler: Scaler, *, influence: bool
             "series": data.targets,
             "lag": np.arange(1, network.n_segments + 1),
             "token": ["context", "main"],
-            "step": np.arange(1, length + 1),
+            "step": np.arange(1, data.output_length + 1),
             **({"source": data.columns} if influence else {}),
         },
     )

@@ -13,7 +13,7 @@ from samovar_forecast.networks.samovar import SAMoVAR
 
 
 class VARReading(NamedTuple):
-    """The forecast of the first segment, taken apart; lag 1 is the newest segment, type 0 the context token.
+    """A forecast, taken apart; lag 1 is the newest segment, type 0 the context token.
 
     Shape
     -----
@@ -22,9 +22,9 @@ class VARReading(NamedTuple):
     tokens : (n_targets, n_segments, 2, d_model), the input of the attention stack
     added : (n_targets, n_segments, 2, d_model), tokens times weights: what each adds to the forecast token
     forecast_token : (n_targets, d_model), the newest main token plus all of `added`
-    contribution : (n_targets, n_segments, 2, segment_length), what each token adds to the forecast
-    own : (n_targets, segment_length), what the newest main token adds without the autoregression
-    baseline : (n_targets, segment_length), level of the window and bias of the decoder
+    contribution : (n_targets, n_segments, 2, horizon), what each token adds to the forecast
+    own : (n_targets, horizon), what the newest main token adds without the autoregression
+    baseline : (n_targets, horizon), level of the window and bias of the decoder
     """
 
     weights: Tensor
@@ -72,16 +72,16 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
     forecast_token = newest + added.sum(1)
 
     gain = _decoder_gain(network, forecast_token)
-    decoder = network.to_segment.weight.unflatten(0, (network.segment_length, -1))[:, network.point_output]
-    bias = network.to_segment.bias.unflatten(0, (network.segment_length, -1))[:, network.point_output]
+    decoder = network.to_segment.weight.unflatten(0, (network.horizon, -1))[:, network.point_output]
+    bias = network.to_segment.bias.unflatten(0, (network.horizon, -1))[:, network.point_output]
 
-    def in_units(segments: Tensor) -> Tensor:  # normalised (target, segment_length) to the scale of the series
-        return denormalise(segments.T[None, ..., None])[0, ..., 0].T
+    def in_units(steps: Tensor) -> Tensor:  # normalised (target, horizon) to the scale of the series
+        return denormalise(steps.T[None, ..., None])[0, ..., 0].T
 
     level = in_units(torch.zeros_like(bias).expand(network.n_targets, -1))
     contribution = torch.stack(
         [in_units((gain * token) @ decoder.T) - level for token in added.unbind(1)], dim=1
-    )  # (target, token, segment_length)
+    )  # (target, token, horizon)
 
     def by_lag(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., lag, type, ...)
         return sequence.unflatten(axis, (-1, 2)).flip(axis)
@@ -100,7 +100,7 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
 def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
     """How strongly each past segment of each series moves the forecast of each target.
 
-    The Frobenius norm of the derivative of the target's first forecast segment with respect to the points of
+    The Frobenius norm of the derivative of the target's forecast with respect to the points of
     the past segment: everything the network does with them, the weights' own dependence on the data included.
 
     Shape
@@ -109,7 +109,7 @@ def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
     output : (n_targets, n_series, n_segments), the newest segment first
     """
     past = past.detach().requires_grad_()
-    forecast = network(past)[0, : network.segment_length, :, network.point_output]  # (segment_length, n_targets)
+    forecast = network(past)[0, :, :, network.point_output]  # (horizon, n_targets)
     each_step = torch.eye(len(forecast), dtype=past.dtype, device=past.device)
     norms = []
     for target in forecast.unbind(1):

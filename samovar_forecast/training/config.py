@@ -19,10 +19,13 @@ class TrainingConfig:
     Parameters
     ----------
     horizon : int, default 24
-        Steps that the network forecasts at once; longer forecasts roll forward.
+        Steps that `predict` forecasts.
     context_length : int or None, default None
-        Points of history that the network sees. None: ten horizons, at most 4096 and at most half of the
-        training rows.
+        Points of history that the network sees. None: ten times what it forecasts at once, at most 512 rows or twelve
+        seasons of the index, whichever is longer, and at most half of the training rows.
+    output_length : int or None, default None
+        Steps that the network forecasts at once; longer forecasts roll forward. None: the horizon, at most 96 rows or
+        two seasons of the index, whichever is longer.
     targets : sequence of column names or None, default None
         Columns to forecast; the others are past covariates. None: all columns.
     calendar : sequence of str, "auto" or None, default None
@@ -91,6 +94,10 @@ class TrainingConfig:
     checkpoint_dir : str or None, default None
         Folder where `fit` writes its state after every epoch, and from which the same `fit` goes on after it was
         killed. A folder serves one training at a time. None: nothing is written.
+    n_members : int, default 1
+        Networks to train, each from a seed of its own, whose forecasts and quantiles are averaged. They take as many
+        times as long, unless `joblib.parallel_config` spreads them over processes. The first one is that of
+        ``n_members=1``.
     random_state : int, RandomState or None, default None
         Seed of initial weights, dropout and the order of windows.
     verbose : int, default 0
@@ -99,6 +106,7 @@ class TrainingConfig:
 
     horizon: int = 24
     context_length: int | None = None
+    output_length: int | None = None
     targets: tuple[str, ...] | list[str] | None = None
     calendar: tuple[str, ...] | list[str] | Literal["auto"] | None = None
     batch_size: int = 32
@@ -126,12 +134,13 @@ class TrainingConfig:
     logger: Literal["csv", "tensorboard"] | None = None
     log_dir: str = "logs"
     checkpoint_dir: str | None = None
+    n_members: int = 1
     random_state: int | RandomState | None = None
     verbose: int = 0
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches")
-_OPTIONAL_COUNTS = ("context_length", "max_steps", "patience")
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members")
+_OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
 
 
 def check_training_config(config: TrainingConfig) -> None:

@@ -140,7 +140,7 @@ def test_networks_larger_than_their_file_are_not_built(cls, tmp_path):
         for huge in (10**5, 10**9, 10**18, 10**40, -1):
             changes = {"hyperparameters": header["hyperparameters"] | {name: huge}}
             if name == "context_length":
-                changes["context_length"] = huge
+                changes["lengths"] = header["lengths"] | {"context": huge}
             (tmp_path / "model").write_bytes(content)
             change_header(tmp_path / "model", **changes)
             try:
