@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from samovar_darts.base import DartsModel
     from samovar_sktime.base import SktimeForecaster
 
-MYPY = False  # which mypy takes for True
-if MYPY:  # scikit-learn has no types, and mypy checks no names of arguments below a base without types
+if TYPE_CHECKING:  # scikit-learn has no types, and no checker knows the arguments of a class below a base without types
 
     class BaseEstimator:
         """What the methods here use of scikit-learn's class."""

@@ -128,7 +128,7 @@ def _insert(cls: type, section: str, before: str) -> None:
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
 
 
-def check_types(config: object, declared: Iterable[Field]) -> None:
+def check_types(config: object, declared: Iterable[Field[Any]]) -> None:
     """Check that hyperparameters are of the types they are declared with: numbers, words, truth values, choices.
 
     What a network or the engine asks beyond that they check themselves, and so they do with tuples.

@@ -80,6 +80,11 @@ class DartsModel(MixedCovariatesTorchModel):
     lower: Any = None
     upper: Any = None
     trainer: Any  # the Trainer of Lightning, once there is one
+    model: NetworkModule | None  # the network in training, once there is one
+    calendar_: list[str]
+    pl_module_params: dict[str, Any]
+    encoders: Any  # those of darts
+    train_sample: TorchTrainingSample | None
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -132,12 +137,12 @@ class DartsModel(MixedCovariatesTorchModel):
         self._considers_static_covariates = use_static_covariates
 
     @classmethod
-    def network_fields(cls) -> tuple[Field, ...]:
+    def network_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of the network."""
         return fields(cls)
 
     @classmethod
-    def training_fields(cls) -> tuple[Field, ...]:
+    def training_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of training that darts has no name for."""
         names = ("sharpness_rho", "sharpness_adaptive", "calendar", "lower", "upper")
         return tuple(field for field in fields(cls.recipe) if field.name in names)

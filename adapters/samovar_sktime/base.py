@@ -154,7 +154,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         source = getattr(self, "pretrained_forecaster_", None)
         with self._progress():
             if source is None:
-                self.pretrained_forecaster_ = self.core_class(**self._core_params()).fit(y, X)
+                self.pretrained_forecaster_: Forecaster = self.core_class(**self._core_params()).fit(y, X)
             else:
                 self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
         return self
@@ -179,7 +179,8 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         data = core.fitted_.data
         panel = data.read_history(y)
         given = data.read_known(X, panel)
-        self.forecaster_, self._layout = core, panel.layout
+        self.forecaster_: Forecaster = core
+        self._layout = panel.layout
         # In the order of y, which may be another one than that of pretrained weights.
         self._targets = core.targets_ if self.targets is not None else list(y.columns)
         self._observed = {

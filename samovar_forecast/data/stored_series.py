@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from samovar_forecast.data.frames import align_columns, read_frame
 from samovar_forecast.data.parquet_pieces import read_pieces
@@ -61,14 +62,14 @@ class StoredSeries:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         missing = [name for name in (_VALUES, _INDEX, _NAMES) if not (self.folder / name).is_file()]
         if missing:
             raise ValueError(f"{folder} lacks {missing}; StoredSeries.write makes such a folder")
-        self.values = np.load(self.folder / _VALUES, mmap_mode="r")
+        self.values: NDArray[Any] = np.load(self.folder / _VALUES, mmap_mode="r")
         names = json.loads((self.folder / _NAMES).read_text())
         self.columns: list[str] = names["columns"]
-        self.index = pd.Index(pd.read_parquet(self.folder / _INDEX)["label"]).rename(names["index"])
+        self.index: pd.Index = pd.Index(pd.read_parquet(self.folder / _INDEX)["label"]).rename(names["index"])
         if self.values.shape != (len(self.index), len(self.columns)):
             raise ValueError(
                 f"{folder} does not fit together: numbers of the shape {self.values.shape}, {len(self.index)} labels "

@@ -98,9 +98,12 @@ class ForecastNetwork(nn.Module):
         super().__init__()
         if not 1 <= n_targets <= n_series:
             raise ValueError(f"need 1 <= n_targets <= n_series, got {n_targets=} and {n_series=}")
-        self.n_series, self.n_targets = n_series, n_targets
-        self.context_length, self.horizon = context_length, horizon
-        self.n_outputs = self.n_locations = n_outputs
+        self.n_series: int = n_series
+        self.n_targets: int = n_targets
+        self.context_length: int = context_length
+        self.horizon: int = horizon
+        self.n_outputs: int = n_outputs
+        self.n_locations: int = n_outputs
 
     @classmethod
     def embeds_known(cls, config: Any) -> bool:
