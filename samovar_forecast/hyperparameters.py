@@ -128,7 +128,7 @@ def _insert(cls: type, section: str, before: str) -> None:
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
 
 
-def check_types(config: object, declared: Iterable[Field]) -> None:
+def check_types(config: object, declared: Iterable[Field[Any]]) -> None:
     """Check that hyperparameters are of the types they are declared with: numbers, words, truth values, choices.
 
     What a network or the engine asks beyond that they check themselves, and so they do with tuples.
@@ -180,10 +180,15 @@ def _check_type(name: str, value: Any, kinds: Sequence[Any]) -> None:
     choices: list[Any] = []
     for kind in kinds:
         choices += (False, True) if kind is bool else get_args(kind)
+    plain_kinds = [kind for kind in kinds if kind in _ACCEPTED]  # beside choices: devices is a number or "auto"
     if choices:
         chosen = any(isinstance(value, (type(choice), np.bool_)) and value == choice for choice in choices)
-        if not chosen:
-            raise ValueError(f"{name} must be one of {(*choices, *(None for kind in kinds[1:]))}, got {value!r}")
+        if plain_kinds and not chosen and not isinstance(value, str):
+            _check_type(name, value, plain_kinds)
+        elif not chosen:
+            others = "".join(f" or {_WORDS[kind]}" for kind in plain_kinds)
+            none = [None] * (NoneType in kinds)
+            raise ValueError(f"{name} must be one of {(*choices, *none)}{others}, got {value!r}")
         return
     right = tuple(_ACCEPTED.get(kind, kind) for kind in kinds if kind is not NoneType)
     if not isinstance(value, right) or isinstance(value, bool):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.training.config import TrainingConfig
@@ -211,6 +211,54 @@ def test_grid_search(forecaster_class, tiny, y):
     ).fit(y)
     assert search.best_params_["learning_rate"] == 1e-2
     assert search.best_estimator_.predict().shape == (8, 3)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.parametrize(
+    ("asked", "cure"),
+    [
+        ({"scoring": "neg_mean_absolute_error", "cv": TimeSeriesSplit(2)}, "leave scoring out for `score`"),
+        (
+            {"scoring": ["r2", "neg_max_error"], "refit": "r2", "cv": TimeSeriesSplit(2)},
+            "leave scoring out for `score`",
+        ),
+        ({}, r"forecasters need cv=TimeSeriesSplit\(...\)"),
+        ({"cv": KFold(3, shuffle=True, random_state=0)}, "forecasters need cv=TimeSeriesSplit"),
+        ({"cv": ShuffleSplit(2, random_state=0), "n_jobs": 2}, "forecasters need cv=TimeSeriesSplit"),
+    ],
+    ids=["text", "texts", "default", "shuffled", "processes"],
+)
+def test_a_search_that_cannot_judge_names_no_best_but_what_to_do(tiny, y, asked, cure):
+    """scikit-learn would turn the failures into NaN, and name the first candidate the best."""
+    search = GridSearchCV(SAMoVARForecaster(**tiny), {"learning_rate": [1e-3, 1e-2]}, **asked)
+    with pytest.raises(ValueError, match=rf"(?s)All the \d+ fits failed.*{cure}"):
+        search.fit(y)
+    if "refit" not in asked:
+        chosen = {name: value for name, value in asked.items() if name != "n_jobs"}
+        with pytest.raises(ValueError, match=cure):
+            cross_val_score(SAMoVARForecaster(**tiny), y, **chosen, error_score="raise")
+
+
+def test_a_search_may_score_by_a_function(tiny, y):
+    """The one that the error names."""
+    search = GridSearchCV(
+        SAMoVARForecaster(**tiny),
+        {"learning_rate": [1e-9, 1e-2]},
+        scoring=lambda forecaster, y, _=None: -(forecaster.predict(horizon=len(y)) - y).abs().mean(axis=None),
+        cv=TimeSeriesSplit(2, test_size=8),
+    ).fit(y)
+    assert search.best_params_["learning_rate"] == 1e-2
+    error = (search.best_estimator_.fit(y[:-8]).predict() - y[-8:]).abs().to_numpy().mean()
+    last = search.cv_results_["split1_test_score"][search.best_index_]
+    assert last == pytest.approx(-error)
+
+
+ROLLING = [TimeSeriesSplit(3), TimeSeriesSplit(2, max_train_size=60), TimeSeriesSplit(4, test_size=10)]
+
+
+@pytest.mark.parametrize("cv", [*ROLLING, [(range(100), range(100, 120))]], ids=str)
+def test_folds_that_follow_one_another_are_scored(tiny, y, cv):
+    assert np.isfinite(cross_val_score(SAMoVARForecaster(**(tiny | {"max_steps": 1})), y, cv=cv)).all()
 
 
 def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):

@@ -2,10 +2,10 @@
 
 try:
     from darts.utils.data.torch_datasets.utils import PLModuleInput  # noqa: F401  # darts 0.48, with PyTorch
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'samovar_darts needs darts 0.48 and its PyTorch part: pip install "samovar-forecast[darts]"'
-    ) from error
+    ) from _error
 
 from darts.utils.serialization import add_safe_globals
 

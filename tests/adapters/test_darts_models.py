@@ -329,6 +329,17 @@ def test_a_value_out_of_range_is_named(model_class):
             make(model_class, input_chunk_length=1).fit(waves())
 
 
+def test_the_documentation_has_every_parameter_once(model_class):
+    documentation = inspect.cleandoc(model_class.__doc__)
+    assert documentation.count("\nParameters\n---") == 1
+    *named, _ = inspect.signature(model_class).parameters.values()  # the last is **kwargs
+    for parameter in named:
+        (line,) = (line for line in documentation.splitlines() if line.startswith(f"{parameter.name} : "))
+        if parameter.default is not inspect.Parameter.empty:
+            shown = f'"{parameter.default}"' if isinstance(parameter.default, str) else str(parameter.default)
+            assert line.endswith(f"default {shown}"), line
+
+
 def test_the_signature_shows_every_hyperparameter(model_class):
     shown = inspect.signature(model_class).parameters
     network = {field.name for field in fields(model_class)}

@@ -112,7 +112,7 @@ def test_a_digest_covers_the_header_too(path):
     """Not the weights alone: a context, a scale or a column's name that changed would go unnoticed."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 4'):
+    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 5'):
         at = content.index(text) + len(text) - 1
         assert at < length
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
@@ -140,7 +140,7 @@ def test_networks_larger_than_their_file_are_not_built(cls, tmp_path):
         for huge in (10**5, 10**9, 10**18, 10**40, -1):
             changes = {"hyperparameters": header["hyperparameters"] | {name: huge}}
             if name == "context_length":
-                changes["context_length"] = huge
+                changes["lengths"] = header["lengths"] | {"context": huge}
             (tmp_path / "model").write_bytes(content)
             change_header(tmp_path / "model", **changes)
             try:

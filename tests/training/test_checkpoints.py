@@ -176,7 +176,7 @@ def test_no_pickled_code_of_a_checkpoint_runs(tmp_path):
 
     file = io.BytesIO()
     torch.save({"state_dict": Payload()}, file)
-    mark = b"samovar_forecast checkpoint 2\n"
+    mark = b"samovar_forecast checkpoint 3\n"
     (tmp_path / "c").write_bytes(mark + hashlib.sha256(file.getvalue()).digest() + file.getvalue())
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "c")
