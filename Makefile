@@ -30,9 +30,9 @@ site: docs $(VENV)/.dev
 lowest: $(VENV)/.dev
 	$(PYTHON) -m venv .venv-lowest
 	$(VENV)/bin/python studies/lowest_versions.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable ".[tensorboard]" pytest
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q tests/training tests/test_persistence.py tests/test_model_files.py \
-		tests/test_forecaster.py tests/test_frames.py tests/test_panel.py tests/test_intervals.py tests/test_cli.py
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable ".[tensorboard]" hypothesis pytest
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q tests/training tests/files tests/forecasting \
+		tests/data/test_frames.py tests/command_line/test_cli.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
