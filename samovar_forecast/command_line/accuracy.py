@@ -130,12 +130,13 @@ def print_table(evaluations: Evaluations) -> None:
     for forecast, measure in zip(columns.get_level_values(0), columns.get_level_values(1), strict=True):
         group = forecast.removesuffix("Forecaster") if measure == "MSE" else ""
         table.add_column(f"{group}\n{measure}", justify="right")
-    several = len(errors) > 2
+    measures, several = columns.get_level_values(1), len(errors) > 2
     for number, (series, row) in enumerate(errors.iterrows()):
         is_mean = number == len(errors) - 1
         # A mean over series says something only without their units.
         cells = [
-            "" if is_mean and several and measure != "MASE" else f"{value:.4g}" for (_, measure), value in row.items()
+            "" if is_mean and several and measure != "MASE" else f"{value:.4g}"
+            for measure, value in zip(measures, row, strict=True)
         ]
         table.add_row(str(series), *cells, end_section=number == len(errors) - 2)
     Console().print(table)

@@ -268,9 +268,9 @@ def demo(
         settings |= {"horizon": 12, "context_length": 60}
         torch.set_num_threads(1)  # more gain nothing on a network this small, and wait for each other on a busy machine
     else:
-        train, validation, test = datasets.split(data, context_length=0)
-        frame, name = pd.concat([train, validation, test]), data
-        start = len(train) + len(validation)
+        training, validation, test = datasets.split(data, context_length=0)
+        frame, name = pd.concat([training, validation, test]), data
+        start = len(training) + len(validation)
         settings |= {"horizon": 24, "validation_fraction": len(validation) / start}
     console = Console()
     size = f"{len(frame):,} rows x {frame.shape[1]} series, the newest {len(frame) - start:,} rows held out"

@@ -186,7 +186,7 @@ def _backtests_of(
     training = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
     known = None if X is None else X.layout.assemble(X.frames)
     fitted = clone(model).fit(panel.layout.assemble(training), known, static=static)
-    found = {}
+    found: dict[Hashable, xr.Dataset] = {}
     for key, frame in panel.frames.items():
         start = frame.index[starts[key]]
         if key is None:

@@ -412,5 +412,6 @@ def _result(study: optuna.Study, forecaster: Forecaster, y: Any, X: Any, static:
     trials["duration"] = trials["duration"].dt.total_seconds()
     trials = trials.rename(columns={"value": "error", "duration": "seconds"})
     trials = trials.rename(columns={name: name.removeprefix("params_") for name in trials.columns})
-    default = float(study.trials[0].value) if study.trials[0].state.name == "COMPLETE" else float("nan")
+    first = study.trials[0]
+    default = first.value if first.state.name == "COMPLETE" and first.value is not None else float("nan")
     return Tuning(best, dict(study.best_params), float(study.best_value), default, trials, study)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from pathlib import Path
+from collections.abc import Hashable, Iterable
+from os import PathLike
 from statistics import NormalDist
 
 import numpy as np
@@ -41,6 +41,10 @@ class ExportedForecaster(nn.Module):
         self.center: Tensor
         self.scale: Tensor
         self.offsets: Tensor
+        self.known_center: Tensor
+        self.known_scale: Tensor
+        self.static_center: Tensor
+        self.static_scale: Tensor
         self.register_buffer("center", torch.from_numpy(np.stack([one.center for one in scalers])))
         self.register_buffer("scale", torch.from_numpy(np.stack([one.scale for one in scalers])))
         self.names = ["history"]
@@ -96,7 +100,7 @@ def _register(module: nn.Module, name: str, scaler: Scaler | None) -> None:
         module.register_buffer(f"{name}_scale", torch.from_numpy(scaler.scale))
 
 
-def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
+def write_onnx(fitted: Fitted, path: str | PathLike[str], model: str) -> None:
     """Write a fitted forecaster as ONNX, with its names in the metadata; see `Forecaster.to_onnx`."""
     try:
         import onnx
@@ -149,9 +153,5 @@ def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
         onnx.save(proto, str(beside))
 
 
-def _names(labels: object) -> list[str]:
-    return [str(label) for label in _listed(labels)]
-
-
-def _listed(labels: object) -> list[Hashable]:
-    return list(labels)  # type: ignore[call-overload, no-any-return]
+def _names(labels: Iterable[Hashable]) -> list[str]:
+    return [str(label) for label in labels]
