@@ -9,7 +9,7 @@ import typer
 
 from samovar_forecast.command_line.errors import files_for_arguments
 from samovar_forecast.command_line.files import in_one, names_of_training, read_known, read_series, read_static
-from samovar_forecast.command_line.forecasters import keep, load
+from samovar_forecast.command_line.forecasters import keep, load, load_for_frames
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
 from samovar_forecast.command_line.telling import tell, with_quiet
@@ -80,7 +80,7 @@ def explain(
     if output is not None:
         check_output(output)
         check_ending(output)
-    forecaster = load(model_file)
+    forecaster = load_for_frames(model_file)
     names = split_names(series) or names_of_training(forecaster, model_file) if data or known else []
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
