@@ -43,6 +43,7 @@ def update(
     X = in_one(read_known(known, layout, names, forecaster))
     rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, place):
+        panel = forecaster.fitted_.data.read_history(in_one(panel), shortest=1)  # in the time zone of the model
         newest = {key: one.history.index[-1] for key, one in forecaster.series_.items()}
         new = {key: frame[frame.index > newest[key]] if key in newest else frame for key, frame in panel.frames.items()}
         count = sum(map(len, new.values()))
