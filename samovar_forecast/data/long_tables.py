@@ -95,7 +95,8 @@ class LongTable:
         levels: list[Any] = [_plain(table[column]) for column in self.ids]
         framed = values.set_axis(pd.MultiIndex.from_arrays([*levels, times], names=[*self.ids, self.time]), axis=0)
         moments = times.asi8 if isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) else times.to_numpy()
-        place = framed.index.droplevel([self.time]).factorize()[0]  # series stay in the order in which they first stand
+        names = pd.MultiIndex.from_arrays(levels)
+        place = names.factorize()[0]  # series stay in the order in which they first stand
         return framed.iloc[np.lexsort((moments, place))]
 
     def names_of(self, static: Any, name: str = "static") -> Any:
