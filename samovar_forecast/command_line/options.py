@@ -38,6 +38,15 @@ def split_levels(listed: str) -> tuple[float, ...]:
     return levels
 
 
+def _bound(listed: str) -> float | tuple[float | None, ...]:
+    """One number, or one for each target, with "none" where there is no bound."""
+    try:
+        bounds = tuple(None if one.strip() == "none" else float(one) for one in listed.split(","))
+    except ValueError as error:
+        raise ValueError(f"--lower and --upper must be a number, or one for each target, got {listed!r}") from error
+    return bounds[0] if len(bounds) == 1 and bounds[0] is not None else bounds
+
+
 def _calendar(listed: str) -> list[str] | str | None:
     return {"auto": "auto", "none": None}.get(listed, split_names(listed))
 
@@ -94,6 +103,8 @@ HYPERPARAMETERS = {
     "calendar": _Hyperparameter(str, _DATA, default=_MODELS_OWN, metavar="hour,month|auto|none", parse=_calendar),
     "scaler": _Hyperparameter(str, _DATA, metavar="standard|robust|none"),
     "log1p": _Hyperparameter(bool, _DATA),
+    "lower": _Hyperparameter(str, _DATA, metavar="0|0,none", parse=_bound),
+    "upper": _Hyperparameter(str, _DATA, metavar="1|1,none", parse=_bound),
     "loss": _Hyperparameter(str, _TRAINING, default=_MODELS_OWN, metavar="mse|mae|huber"),
     "learning_rate": _Hyperparameter(float, _TRAINING, default=_MODELS_OWN),
     "batch_size": _Hyperparameter(int, _TRAINING),

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
 from samovar_forecast.data.counting_columns import warn_of_counting_columns
 from samovar_forecast.data.frames import (
@@ -86,6 +87,11 @@ class FittedData:
         Names of the covariates known in the future, and of those constant in time.
     known_scaler, static_scaler : Scaler or None
         Their scaling.
+    bounds : Bounds
+        Which values targets can have, and which forecasts.
+    embeds_known : bool
+        Whether a network that embeds the calendar embeds the known covariates too, as those of model files up to format
+        4 do. Their forecasts of one step depend on the covariates of the others.
     """
 
     horizon: int
@@ -102,6 +108,8 @@ class FittedData:
     static: list[Hashable] = field(default_factory=list)
     known_scaler: Scaler | None = None
     static_scaler: Scaler | None = None
+    bounds: Bounds = UNBOUNDED
+    embeds_known: bool = False
 
     @property
     def context_length(self) -> int:
@@ -141,7 +149,8 @@ class FittedData:
         Raises
         ------
         ValueError
-            If a column is missing, the index is of another kind or step, or a series is too short.
+            If a column is missing, the index is of another kind or step, a series is too short, or a target leaves
+            its bounds.
         """
         if y is None:
             frames = {key: series.history for key, series in self.series.items()}
@@ -161,6 +170,7 @@ class FittedData:
                 )
             if self.log1p:
                 check_above_minus_one(frame, self.targets, panel.name_of(key))
+            self.bounds.check(frame, self.targets, panel.name_of(key))
         return panel
 
     def read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
@@ -497,6 +507,7 @@ def learn(
     lengths: Lengths,
     scaling: str,
     log1p: bool,
+    bounds: Bounds,
     cutoffs: Callable[[int, int], Tensor],
 ) -> tuple[FittedData, Windows]:
     """What a forecaster keeps of its training data, and every window of them, scaled by the training rows.
@@ -506,7 +517,7 @@ def learn(
     data : TrainingData
     n_training : sequence of int
         Rows of each series that train; the newer ones are held out.
-    horizon, lengths, scaling, log1p
+    horizon, lengths, scaling, log1p, bounds
         See `FittedData`.
     cutoffs : callable
         Rows and training rows of a series to the cutoffs of its windows.
@@ -514,7 +525,8 @@ def learn(
     Raises
     ------
     ValueError
-        If a target has no value in the training rows, or a value does not suit the scaling; the message names it.
+        If a target has no value in the training rows, or a value does not suit the scaling or the bounds; the message
+        names it.
     """
     columns, targets = data.columns, data.targets
     known_scaler = static_scaler = None
@@ -529,13 +541,14 @@ def learn(
     fitted = FittedData(
         horizon, lengths, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
         data.known_columns, [] if data.static is None else list(data.static.columns), known_scaler, static_scaler,
+        bounds,
     )  # fmt: skip
     series: dict[Hashable, FittedSeries] = {}
     parts: list[Windows] = []
     scalers: dict[str, tuple[Scaler, Scaler]] = {}
     for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
         name = data.names[key]
-        _check_targets(rows, n_rows, columns, targets, log1p, name)
+        _check_targets(rows, n_rows, columns, targets, log1p, bounds, name)
         training = partial(_frames, rows, 0, n_rows, columns)
         unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
         held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
@@ -581,9 +594,15 @@ def _frames(rows: TrainingSeries, start: int, stop: int, columns: list[Hashable]
 
 
 def _check_targets(
-    rows: TrainingSeries, n_training: int, columns: list[Hashable], targets: list[Hashable], log1p: bool, name: str
+    rows: TrainingSeries,
+    n_training: int,
+    columns: list[Hashable],
+    targets: list[Hashable],
+    log1p: bool,
+    bounds: Bounds,
+    name: str,
 ) -> None:
-    """Refuse a series that has a target without a value in its training rows, or one without a logarithm."""
+    """Refuse a series with a target that has no value in its training rows, leaves its bounds or has no logarithm."""
     observed = np.zeros(len(targets), dtype=bool)
     for frame in _frames(rows, 0, n_training, columns):
         observed |= frame[targets].notna().any().to_numpy()
@@ -592,6 +611,8 @@ def _check_targets(
         raise ValueError(
             f"{name} column {empty!r} has no value in rows {rows.index[0]} to {rows.index[n_training - 1]}"
         )
-    if log1p:
+    if log1p or bounds.is_bounded:
         for frame in _frames(rows, 0, len(rows.index), columns):
-            check_above_minus_one(frame, targets, name)
+            if log1p:
+                check_above_minus_one(frame, targets, name)
+            bounds.check(frame, targets, name)

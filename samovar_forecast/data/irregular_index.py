@@ -10,6 +10,11 @@ import pandas as pd
 
 from samovar_forecast.data.calendars import covering_step, infer_step, offset_code
 
+try:  # pandas 2 raises what pytz does of clocks that are changed; pandas 3 needs no pytz
+    from pytz import InvalidTimeError as _ClockError  # type: ignore[import-untyped,import-not-found,unused-ignore]
+except ImportError:
+    _ClockError = ValueError
+
 _MOST_LABELS = 10  # of an axis for each row, beyond which it is no gap
 _RENUMBERED = "df.reset_index(drop=True)"
 _ZONES = ("Europe/Berlin", "America/New_York", "Europe/London", "Australia/Sydney", "America/Santiago")
@@ -146,7 +151,7 @@ def _is_wall_clock(index: pd.DatetimeIndex, zone: str) -> bool:
     """Whether doubled labels are the hour that comes twice where clocks are set back."""
     try:
         return index.tz_localize(zone, ambiguous="infer").is_unique
-    except Exception:  # pandas 2 raises what pytz does
+    except (ValueError, _ClockError):
         return False
 
 

@@ -105,7 +105,7 @@ class Panel:
         key, first = next(iter(self.frames.items()))
         name = self.name_of(key) if len(self.frames) == 1 else self.name
         used = align_columns(first.iloc[:0], columns, name).columns
-        return self.map(lambda frame, _: frame[list(used)])
+        return self if used.equals(first.columns) else self.map(lambda frame, _: frame[list(used)])
 
     def beside(self, series: Panel) -> Panel:
         """These covariates on the time axes of their series.

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.random import RandomState
 
+from samovar_forecast.data.bounds import check_bounds
 from samovar_forecast.hyperparameters import check_types, hyperparameters
 
 
@@ -83,6 +84,11 @@ class TrainingConfig:
         median and interquartile range, or not at all.
     log1p : bool, default False
         Forecast ``log(1 + y)`` of the targets, undone on output; for counts and other values above -1.
+    lower : float, tuple of float or None, default None
+        Smallest value of the targets, 0 for counts: no forecast, quantile or interval goes below it, and data that do
+        are an error. A tuple has a bound, or None, for each target. None: no bound.
+    upper : float, tuple of float or None, default None
+        Largest value of the targets, as `lower`. None: no bound.
     loss : {"mse", "mae", "huber"}, default "mae"
         Loss of training and validation, on the scaled series. Without effect where `quantiles` are given.
     quantiles : tuple of float or None, default None
@@ -90,6 +96,14 @@ class TrainingConfig:
         middle as the point forecast. None: point forecasts, with intervals from the errors on the validation windows.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
+    devices : int or "auto", default 1
+        Devices of this machine, on each machine of several, that one training is divided over. Every batch is: the
+        training is that on one device, up to rounding and to what dropout hides. "auto": all GPUs. On a CPU, processes.
+    num_nodes : int, default 1
+        Machines that one training is divided over; torchrun or SLURM starts the processes of more than one.
+    strategy : str, default "auto"
+        Lightning's name for the way in which devices share a training. "auto" is "ddp"; there is
+        "ddp_find_unused_parameters_true" for networks of your own that do not use all their weights in each batch.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
         Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32. Processors without
         AVX512 emulate bfloat16, several times slower than float32.
@@ -140,9 +154,14 @@ class TrainingConfig:
     sampling: Literal["windows", "series"] = "windows"
     scaler: Literal["standard", "robust", "none"] = "standard"
     log1p: bool = False
+    lower: float | tuple[float | None, ...] | list[float | None] | None = None
+    upper: float | tuple[float | None, ...] | list[float | None] | None = None
     loss: Literal["mse", "mae", "huber"] = "mae"
     quantiles: tuple[float, ...] | list[float] | None = None
     device: str = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     logger: str | MetricsLogger | None = None
@@ -154,9 +173,10 @@ class TrainingConfig:
     verbose: Literal[0, 1, "auto"] = "auto"
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members")
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
 LOGGERS = ("csv", "tensorboard")
 _OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
 def check_training_config(config: TrainingConfig) -> None:
@@ -193,12 +213,21 @@ def check_training_config(config: TrainingConfig) -> None:
     betas = config.adam_betas
     if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")
+    check_bounds(config.lower, config.upper)
     if isinstance(config.logger, str) and config.logger not in LOGGERS:
         raise ValueError(f"logger must be one of {LOGGERS}, a Lightning logger or None, got {config.logger!r}")
     if config.callbacks is not None and not all(hasattr(one, "on_train_start") for one in config.callbacks):
         raise TypeError(f"callbacks must be a tuple of Lightning callbacks, got {config.callbacks!r}")
     if config.quantiles is not None:
         check_quantiles(config.quantiles)
+    if config.devices != "auto" and config.devices < 1:
+        raise ValueError(f"devices must be at least 1, or 'auto', got {config.devices}")
+    if config.strategy not in STRATEGIES:
+        raise ValueError(
+            f"strategy must be one of {STRATEGIES}, got {config.strategy!r}: they keep all weights on every device, "
+            "and these networks are small enough for that; where memory is short, lower batch_size and raise "
+            "accumulate_batches"
+        )
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:

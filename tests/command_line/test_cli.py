@@ -146,7 +146,7 @@ def test_parquet_and_integer_time_go_through(folder, y):
     assert read_table("next.parquet").index.tolist() == list(range(325, 341, 2))
 
 
-def test_backtest_trains_on_the_rows_in_front(folder, y):
+def test_backtest_trains_on_the_rows_before(folder, y):
     arguments = ["backtest", "sales.csv", "--horizon", 8, *QUICK, "--test-fraction", 0.25, "--stride", 2]
     written = json.loads(call(*arguments, "--json", "--plot", "picture.png").stdout)
     assert (written["horizon"], written["season"], written["cutoffs"]) == (8, 24, 17)
