@@ -1,4 +1,4 @@
-"""A fitted forecaster as one ONNX graph: scaling, gaps, network and quantiles, from units to units."""
+"""A fitted forecaster as one ONNX graph: scaling, gaps, network, quantiles and bounds, from units to units."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class ExportedForecaster(nn.Module):
         self.names += ["calendar"] * bool(data.calendar) + ["static"] * bool(data.static)
         for name, scaler in (("known", data.known_scaler), ("static", data.static_scaler)):
             _register(self, name, scaler)
+        self.lower: Tensor
+        self.upper: Tensor
+        self.is_bounded = data.bounds.is_bounded
+        for name, bound in (("lower", data.bounds.lower), ("upper", data.bounds.upper)):
+            self.register_buffer(name, torch.from_numpy(np.broadcast_to(bound, self.n_targets).copy())[:, None])
         spread = [0.0] if fitted.quantiles is None else [NormalDist().inv_cdf(level) for level in fitted.quantiles]
         self.register_buffer("offsets", np.sqrt(2) * torch.tensor(spread, dtype=torch.float64))
 
@@ -75,6 +80,8 @@ class ExportedForecaster(nn.Module):
         undone = scaled * scale[..., -self.n_targets :, None] + center[..., -self.n_targets :, None]
         if self.log1p:
             undone = torch.expm1(undone.clamp(max=700.0))
+        if self.is_bounded:
+            undone = torch.minimum(torch.maximum(undone, self.lower), self.upper)
         point = undone[..., self.network.point_output]
         return (point,) if self.trained is None else (point, undone)
 

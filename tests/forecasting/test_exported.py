@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:
 def forecaster():
     panel = {"a": waves(100, 3), "b": 50 * waves(120, 3, seed=1)}
     settings = TINY | {"context_length": 24, "horizon": 4, "max_steps": 2, "log1p": True, "calendar": ["hour"]}
-    model = LinTransForecaster(**settings, targets=["s0", "s2"], quantiles=(0.1, 0.5, 0.9))
+    model = LinTransForecaster(**settings, targets=["s0", "s2"], quantiles=(0.1, 0.5, 0.9), upper=(5.5e3, None))
     static = pd.DataFrame({"area": [1.0, 3.0]}, index=["a", "b"])
     return model.fit(panel, heat(), static=static)
 
@@ -71,6 +71,7 @@ def test_onnxruntime_computes_what_predict_says(forecaster, session, keys):
     levels = forecaster.predict_quantiles([0.1, 0.5, 0.9], histories, known)
     for number, key in enumerate(keys):
         np.testing.assert_allclose(forecast[number], points[key], rtol=1e-5)
+        assert quantiles[number, :, 0].max() <= 5.5e3
         np.testing.assert_allclose(quantiles[number], levels[key].to_numpy().reshape(4, 2, 3), rtol=1e-5)
 
 
