@@ -16,7 +16,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from samovar_forecast.data.panel import Panel, read_panel
+from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.metrics import mase
 from samovar_forecast.training.progress import Screen, progress_shown, time_left
@@ -58,8 +58,8 @@ class Tuning:
 
 def tune(
     forecaster: Forecaster,
-    y: Any,
-    X: Any = None,
+    y: PandasPanel,
+    X: PandasPanel | None = None,
     *,
     space: Space | None = None,
     n_trials: int | None = 20,
