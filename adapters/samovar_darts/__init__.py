@@ -9,7 +9,6 @@ except ImportError as _error:
 
 from darts.utils.serialization import add_safe_globals
 
-from samovar_darts.calendar_encoder import CalendarEncoder
 from samovar_darts.frames import series_from_frame
 from samovar_darts.models import (
     ALL_MODELS,
@@ -22,7 +21,7 @@ from samovar_darts.models import (
     SAMoVARModel,
 )
 from samovar_darts.network_module import NetworkModule
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import CalendarEncoder, Schedule
 
 __all__ = [
     "AutoformerModel",

@@ -16,10 +16,6 @@ from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe,
 class SAMoVARModel(DartsModel, SAMoVARConfig):
     """SAMoVAR as a darts model: linear attention realigned as an exact vector autoregression.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -34,10 +30,6 @@ class SAMoVARModel(DartsModel, SAMoVARConfig):
 
 class LinTransModel(DartsModel, LinTransConfig):
     """LinTrans as a darts model: a transformer with plain linear attention on the tokens of SAMoVAR.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
 
     Examples
     --------
@@ -54,10 +46,6 @@ class LinTransModel(DartsModel, LinTransConfig):
 class FixedVARModel(DartsModel, FixedVARConfig):
     """FixedVAR as a darts model: SAMoVAR with autoregressive weights that are the same for every window.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -72,10 +60,6 @@ class FixedVARModel(DartsModel, FixedVARConfig):
 
 class SAMformerModel(DartsModel, SAMformerConfig):
     """SAMformer as a darts model: attention over the series, trained with sharpness-aware minimisation.
-
-    References
-    ----------
-    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
 
     Examples
     --------
@@ -92,10 +76,6 @@ class SAMformerModel(DartsModel, SAMformerConfig):
 class LinearAttentionModel(DartsModel, LinearAttentionConfig):
     """Linear Attention Transformer as a darts model: patches as tokens, at a cost linear in the input chunk's length.
 
-    References
-    ----------
-    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -111,10 +91,6 @@ class LinearAttentionModel(DartsModel, LinearAttentionConfig):
 class AutoformerModel(DartsModel, AutoformerConfig):
     """Autoformer as a darts model: series taken apart into trend and season, periods found by auto-correlation.
 
-    References
-    ----------
-    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -129,11 +105,6 @@ class AutoformerModel(DartsModel, AutoformerConfig):
 
 class PSFAttentionModel(DartsModel, PSFAttentionConfig):
     """PSF-Attn as a darts model: every step can reach every earlier one through a product of a few sparse factors.
-
-    References
-    ----------
-    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
-    Neural Networks 152, 2022, arXiv 2109.08184.
 
     Examples
     --------

@@ -16,8 +16,8 @@ from samovar_sktime.forecasters import (
     PSFAttentionForecaster,
     SAMformerForecaster,
     SAMoVARForecaster,
+    all_forecasters,
 )
-from samovar_sktime.registry import all_forecasters
 
 __all__ = [
     "AutoformerForecaster",

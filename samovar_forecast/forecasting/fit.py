@@ -13,9 +13,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.utils import check_random_state
 
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
 from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
 from samovar_forecast.data.season import season_length
+from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
@@ -60,9 +62,17 @@ def fit(
     ValueError
         If the data hold too few rows, or the weights of `source` do not fit.
     """
+    from samovar_forecast.training.engine import starts_processes  # Lightning is slow to import; only training needs it
+
+    if starts_processes(config) and any(isinstance(series, StoredSeries) for series in training.series.values()):
+        raise ValueError(
+            f"devices={config.devices} would send StoredSeries to other processes through memory; start the processes "
+            "by torchrun, so that each of them maps the folder"
+        )
     lengths, n_training = _lengths_and_training_rows(training, config, source)
+    horizon, bounds = int(config.horizon), Bounds.of(config.lower, config.upper, len(training.targets))
     cutoffs = partial(window_cutoffs, context_length=lengths.context, horizon=lengths.output)
-    data, every = learn(training, n_training, int(config.horizon), lengths, config.scaler, config.log1p, cutoffs)
+    data, every = learn(training, n_training, horizon, lengths, config.scaler, config.log1p, bounds, cutoffs)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
     first_weights = [] if source is None else members_of(source.network)
@@ -190,6 +200,7 @@ def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, da
             config,
             n_outputs=1 if config.quantiles is None else len(config.quantiles),
             n_known=len(data.known) + len(data.calendar),
+            n_calendar=len(data.calendar) + (len(data.known) if data.embeds_known else 0),
             n_static=len(data.static),
         )
     except RuntimeError as error:

@@ -150,7 +150,7 @@ def test_the_same_names_are_not_the_same_network(source_with_x):
         take_weights(network, source_with_x.network_)
 
 
-def test_from_a_panel_to_a_lone_series():
+def test_from_a_panel_to_a_single_series():
     panel = {"a": waves(100, 1), "b": waves(90, 1, seed=1)}
     source = SAMoVARForecaster(**TINY).fit(panel)
     settings = {name: value for name, value in TINY.items() if name != "context_length"}
