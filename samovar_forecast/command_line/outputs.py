@@ -1,4 +1,4 @@
-"""What commands leave behind: a file that is tried before the work, a model that is kept when its place is not."""
+"""What commands leave: a file that is tried before the work, a model that is kept when its place is not."""
 
 from __future__ import annotations
 
