@@ -42,7 +42,9 @@ def draw_forecast(y: pd.DataFrame, forecaster: SAMoVARForecaster) -> None:
 
 
 def draw_reading(forecaster: SAMoVARForecaster) -> None:
-    influence = forecaster.explain(lag_matrices=False).influence.sel(series=SERIES).transpose("lag", "source").to_pandas()
+    influence = (
+        forecaster.explain(lag_matrices=False).influence.sel(series=SERIES).transpose("lag", "source").to_pandas()
+    )
     by_year = (influence**2).groupby((influence.index - 1) // 12 + 1).sum() ** 0.5  # changes of independent months
     figure, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
     by_year.plot.bar(ax=axis, rot=0)
