@@ -15,17 +15,20 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
-from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
+from samovar_forecast.data.long_tables import LongTable
+from samovar_forecast.data.panel import Layout, PandasPanel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
+from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.forecasting.update import update
+from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.interrupts import interrupts_held_back
@@ -39,8 +42,7 @@ if TYPE_CHECKING:
     from samovar_darts.base import DartsModel
     from samovar_sktime.base import SktimeForecaster
 
-MYPY = False  # which mypy takes for True
-if MYPY:  # scikit-learn has no types, and mypy checks no names of arguments below a base without types
+if TYPE_CHECKING:  # scikit-learn has no types, and no checker knows the arguments of a class below a base without types
 
     class BaseEstimator:
         """What the methods here use of scikit-learn's class."""
@@ -71,6 +73,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
     network_class: ClassVar[type[ForecastNetwork]]
     fitted_: Fitted
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
+
     def fit(
         self,
         y: PandasPanel | StoredSeries,
@@ -79,6 +86,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         static: pd.DataFrame | None = None,
         init_from: str | PathLike[str] | Forecaster | None = None,
         freeze: Sequence[str] = (),
+        id_column: str | Sequence[str] | None = None,
+        time_column: str | None = None,
     ) -> Self:
         """Train on a frame of series, or one network on a panel of them.
 
@@ -97,6 +106,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         freeze : sequence of str
             Modules of the network that keep their weights, e.g. ``("tokens",)``; see
             ``network_.named_children()``.
+        id_column : str, sequence of str or None
+            For long tables, of pandas, polars or pyarrow: the column, or columns, of the names of series. `X` and
+            `static` have it too, and forecasts come back as long tables of the same library. None: a single series.
+        time_column : str or None
+            For tables without an index: the column of the time, which may be text.
 
         Returns
         -------
@@ -114,17 +128,21 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         with interrupts_held_back():
             check_training_config(self)
+            check_fold()
             source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
             if source is not None:
                 check_is_fitted(source)
-            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler)
+            long = LongTable.of(id_column, time_column)
+            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler, long)
             begun_with = None if source is None else source.fitted_
             self.fitted_ = fit(self.network_class, self, self._hyperparameters(), training, begun_with, freeze)
         return self
 
     def _hyperparameters(self) -> dict[str, Any]:
-        """A copy that no `set_params` reaches."""
-        return clone(self).get_params(deep=False)
+        """A copy that no `set_params` reaches, without loggers and callbacks, some of which cannot be copied."""
+        given = self.get_params(deep=False)
+        logger = given["logger"] if isinstance(given["logger"], str) else None
+        return clone(type(self)(**given | {"logger": logger, "callbacks": None})).get_params(deep=False)
 
     @overload
     def predict(
@@ -380,11 +398,13 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
         """`y` less `predict_in_sample`, NaN where `y` has no value."""
-        fitted = read_panel(self.predict_in_sample(y, X, static), "the fitted values")
-        panel = self.fitted_.data.read_history(y)
+        data = self._fitted().data
+        panel = data.read_history(y)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        fitted = forecast_in_sample(self.fitted_, panel, given, statics)
         frames = {
             key: panel.frames[key].loc[frame.index, self.targets_] - frame.set_axis(self.targets_, axis=1)
-            for key, frame in fitted.frames.items()
+            for key, frame in fitted.items()
         }
         return panel.layout.assemble(frames)
 
@@ -557,7 +577,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
             raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
         changed: dict[str, Any] = {
             "max_epochs": epochs, "max_steps": None, "schedule": "constant", "checkpoint_dir": None,
-            "random_state": self.random_state, "device": self.device,
+            **{name: getattr(self, name) for name in ("random_state", "device", "devices", "num_nodes", "strategy")},
         }  # fmt: skip
         if learning_rate is not None:
             changed["learning_rate"] = learning_rate
@@ -601,8 +621,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
         Returns
         -------
         xarray.Dataset
-            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once. Lags count
-            rows, lag 1 being the newest.
+            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once and before any
+            bounds. Lags count rows, lag 1 being the newest. Of an ensemble, contributions are the mean of its members,
+            and weights, tokens and attention have a first dimension `member`.
 
             - `lag_matrix` (series, source, lag, step): the derivative of the forecast by a past value, all that the
               network does with it included, in units of the series per unit of the source.
@@ -1020,6 +1041,27 @@ class Forecaster(TrainingConfig, BaseEstimator):
         forecaster = found(**fitted.hyperparameters)
         forecaster.fitted_ = fitted
         return forecaster
+
+    def to_onnx(self, path: str | PathLike[str]) -> None:
+        """Write the steps forecast at once as an ONNX file, from histories in units to forecasts in units.
+
+        Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
+        ``context_length_``, columns in the order of ``columns_``), NaN where nothing was observed, and where the
+        forecaster has them `known` and `calendar` (batch, context and output, features), `static` (batch, features)
+        and for a panel `series` (batch,), the position of each series in ``series_``. The outputs are `forecast`
+        (batch, output, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
+        names are in the file's metadata, as JSON.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[onnx]`` is not installed.
+        """
+        from samovar_forecast.forecasting.exported import write_onnx
+
+        write_onnx(self._fitted(), path, type(self).__name__)
 
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.

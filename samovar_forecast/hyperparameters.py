@@ -1,4 +1,4 @@
-"""The decorator for the rule that a hyperparameter is declared once."""
+"""A hyperparameter is declared once: the decorator, and what is made of declarations (docstrings, checks)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ T = TypeVar("T")
 LARGEST_COUNT = 2**31 - 1
 LARGEST_NUMBER = 1e300
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
+_REFERENCES = re.compile(r"^References\n-+\n.*?(?=^\w[^\n]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
 _WRITTEN = "_written_hyperparameters"  # of one class: the section as written by hand, and the defaults it changes
 
 
@@ -55,21 +56,31 @@ def hyperparameters(cls: type[T]) -> type[T]:
     changed = {name: value for name, value in vars(cls).items() if name in inherited}
     own = inspect.get_annotations(cls, eval_str=True)  # types, also where a module writes annotations as text
     cls.__annotations__ = own | {name: inherited[name].type for name in changed if name not in own}
-    written = _parameters_of(cls)
+    written = parameters_of(cls)
     setattr(cls, _WRITTEN, (written, changed))
     if not written:
-        _insert_parameters(cls)
+        list_parameters(cls)
     return dataclass(kw_only=True, eq=False, repr=False)(cls)
 
 
-def _parameters_of(cls: type) -> str:
+def parameters_of(cls: type) -> str:
+    """The parameters in the docstring of a class, without the heading."""
     found = _PARAMETERS.search(inspect.cleandoc(cls.__doc__ or ""))
     return found.group(1).rstrip() if found else ""
 
 
-def _insert_parameters(cls: type) -> None:
+def list_parameters(cls: type, first: str = "", last: str = "") -> None:
+    """Give the docstring of a class the section of every inherited hyperparameter, with the defaults it has there.
+
+    Parameters
+    ----------
+    cls : type
+        It inherits from classes that `hyperparameters` made.
+    first, last : str
+        Other parameters to list before and after.
+    """
     homes = [vars(base)[_WRITTEN] for base in reversed(cls.__mro__) if _WRITTEN in vars(base)]
-    block = "\n".join(written for written, _ in homes if written)
+    block = "\n".join(part for part in (first, *(written for written, _ in homes), last) if part)
     defaults: dict[str, Any] = {}
     for _, changed in homes:
         defaults |= changed
@@ -79,15 +90,45 @@ def _insert_parameters(cls: type) -> None:
         if header is None:
             raise TypeError(f"{cls.__name__} changes the default of {name!r}, whose documentation states none")
         block = block[: header.end()] + default + block[block.index("\n", header.end()) :]
-    if not block:
-        return
+    if block:
+        _insert(cls, f"Parameters\n----------\n{block}\n", before=r"\w[^\n]*")
+
+
+def cite(cls: type, source: type) -> None:
+    """Give the docstring of a class the references of the network that it offers, which are written there alone.
+
+    Examples
+    --------
+    >>> class Network:
+    ...     '''A network.
+    ...
+    ...     References
+    ...     ----------
+    ...     Gauss, "Theoria motus", 1809.
+    ...     '''
+    >>> class Model:
+    ...     '''A model.'''
+    >>> cite(Model, Network)
+    >>> Model.__doc__.splitlines()[-1]
+    'Gauss, "Theoria motus", 1809.'
+    """
+    found = _REFERENCES.search(inspect.cleandoc(source.__doc__ or ""))
+    if found and not _REFERENCES.search(inspect.cleandoc(cls.__doc__ or "")):
+        _insert(cls, f"{found.group().rstrip()}\n", before="Examples")
+
+
+def description_of(cls: type) -> str:
+    """The docstring of a class up to its first section."""
+    return re.split(r"^\w[^\n]*\n-+\n", inspect.cleandoc(cls.__doc__ or ""), maxsplit=1, flags=re.MULTILINE)[0].rstrip()
+
+
+def _insert(cls: type, section: str, before: str) -> None:
     doc = inspect.cleandoc(cls.__doc__ or "")
-    section = f"Parameters\n----------\n{block}\n"
-    at = re.search(r"^\w[^\n]*\n-+\n", doc, re.MULTILINE)
+    at = re.search(rf"^{before}\n-+\n", doc, re.MULTILINE)
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
 
 
-def check_types(config: object, declared: Iterable[Field]) -> None:
+def check_types(config: object, declared: Iterable[Field[Any]]) -> None:
     """Check that hyperparameters are of the types they are declared with: numbers, words, truth values, choices.
 
     What a network or the engine asks beyond that they check themselves, and so they do with tuples.
@@ -139,10 +180,15 @@ def _check_type(name: str, value: Any, kinds: Sequence[Any]) -> None:
     choices: list[Any] = []
     for kind in kinds:
         choices += (False, True) if kind is bool else get_args(kind)
+    plain_kinds = [kind for kind in kinds if kind in _ACCEPTED]  # beside choices: devices is a number or "auto"
     if choices:
         chosen = any(isinstance(value, (type(choice), np.bool_)) and value == choice for choice in choices)
-        if not chosen:
-            raise ValueError(f"{name} must be one of {(*choices, *(None for kind in kinds[1:]))}, got {value!r}")
+        if plain_kinds and not chosen and not isinstance(value, str):
+            _check_type(name, value, plain_kinds)
+        elif not chosen:
+            others = "".join(f" or {_WORDS[kind]}" for kind in plain_kinds)
+            none = [None] * (NoneType in kinds)
+            raise ValueError(f"{name} must be one of {(*choices, *none)}{others}, got {value!r}")
         return
     right = tuple(_ACCEPTED.get(kind, kind) for kind in kinds if kind is not NoneType)
     if not isinstance(value, right) or isinstance(value, bool):

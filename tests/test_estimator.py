@@ -11,9 +11,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.training.config import TrainingConfig
 from tests.conftest import waves
 from tests.peak_memory import numbers_printed_by
 
@@ -168,7 +169,7 @@ def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
 def test_update_refuses_to_forget_its_context(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     expected = forecaster.predict(y.iloc[:158])
-    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows in front are remembered
+    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows before are remembered
     np.testing.assert_allclose(moved_back.predict(), expected, rtol=1e-5)
     for retrain in (True, False):
         with pytest.raises(ValueError, match="so far back that 5 rows are left"):
@@ -201,14 +202,63 @@ def test_cross_validation(forecaster_class, tiny, y, index):
 
 
 def test_grid_search(forecaster_class, tiny, y):
+    of_network = next(name for name in vars(forecaster_class(**tiny)) if not hasattr(TrainingConfig, name))
     search = GridSearchCV(
         forecaster_class(**tiny),
-        {"learning_rate": [1e-9, 1e-2], "d_model": [8]},
+        {"learning_rate": [1e-9, 1e-2], of_network: [getattr(forecaster_class(**tiny), of_network)]},
         cv=TimeSeriesSplit(2, test_size=8),
         error_score="raise",
     ).fit(y)
     assert search.best_params_["learning_rate"] == 1e-2
     assert search.best_estimator_.predict().shape == (8, 3)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.parametrize(
+    ("asked", "cure"),
+    [
+        ({"scoring": "neg_mean_absolute_error", "cv": TimeSeriesSplit(2)}, "leave scoring out for `score`"),
+        (
+            {"scoring": ["r2", "neg_max_error"], "refit": "r2", "cv": TimeSeriesSplit(2)},
+            "leave scoring out for `score`",
+        ),
+        ({}, r"forecasters need cv=TimeSeriesSplit\(...\)"),
+        ({"cv": KFold(3, shuffle=True, random_state=0)}, "forecasters need cv=TimeSeriesSplit"),
+        ({"cv": ShuffleSplit(2, random_state=0), "n_jobs": 2}, "forecasters need cv=TimeSeriesSplit"),
+    ],
+    ids=["text", "texts", "default", "shuffled", "processes"],
+)
+def test_a_search_that_cannot_judge_names_no_best_but_what_to_do(tiny, y, asked, cure):
+    """scikit-learn would turn the failures into NaN, and name the first candidate the best."""
+    search = GridSearchCV(SAMoVARForecaster(**tiny), {"learning_rate": [1e-3, 1e-2]}, **asked)
+    with pytest.raises(ValueError, match=rf"(?s)All the \d+ fits failed.*{cure}"):
+        search.fit(y)
+    if "refit" not in asked:
+        chosen = {name: value for name, value in asked.items() if name != "n_jobs"}
+        with pytest.raises(ValueError, match=cure):
+            cross_val_score(SAMoVARForecaster(**tiny), y, **chosen, error_score="raise")
+
+
+def test_a_search_may_score_by_a_function(tiny, y):
+    """The one that the error names."""
+    search = GridSearchCV(
+        SAMoVARForecaster(**tiny),
+        {"learning_rate": [1e-9, 1e-2]},
+        scoring=lambda forecaster, y, _=None: -(forecaster.predict(horizon=len(y)) - y).abs().mean(axis=None),
+        cv=TimeSeriesSplit(2, test_size=8),
+    ).fit(y)
+    assert search.best_params_["learning_rate"] == 1e-2
+    error = (search.best_estimator_.fit(y[:-8]).predict() - y[-8:]).abs().to_numpy().mean()
+    last = search.cv_results_["split1_test_score"][search.best_index_]
+    assert last == pytest.approx(-error)
+
+
+ROLLING = [TimeSeriesSplit(3), TimeSeriesSplit(2, max_train_size=60), TimeSeriesSplit(4, test_size=10)]
+
+
+@pytest.mark.parametrize("cv", [*ROLLING, [(range(100), range(100, 120))]], ids=str)
+def test_folds_that_follow_one_another_are_scored(tiny, y, cv):
+    assert np.isfinite(cross_val_score(SAMoVARForecaster(**(tiny | {"max_steps": 1})), y, cv=cv)).all()
 
 
 def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
@@ -227,7 +277,7 @@ def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
     assert copied.set_params(quantiles=None).get_params()["quantiles"] is None
 
 
-def test_a_lone_forecaster_takes_many_histories(tiny, y):
+def test_a_forecaster_of_a_single_series_takes_many_histories(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     histories = {"newest": y, "older": y[:100], "other": waves(50, seed=3)}
     forecasts = forecaster.predict(histories)
@@ -347,7 +397,6 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"sharpness_rho": -1}, ValueError, "sharpness_rho must be 0 or greater"),
         ({"adam_betas": (0.9, 1)}, ValueError, "adam_betas must be two numbers"),
         ({"calendar": ["hours"]}, ValueError, "calendar has unknown features"),
-        ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, TypeError, "random_state must be an integer or a RandomState or None"),
         ({"sampling": "shops"}, ValueError, r"sampling must be one of \('windows', 'series'\), got 'shops'"),
@@ -363,7 +412,12 @@ def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"dropout": 1.5}, "dropout must be in"), ({"n_heads": 3}, "n_heads must divide d_model")]
+    ("wrong", "named"),
+    [
+        ({"d_model": 0}, "d_model must be at least 1"),
+        ({"dropout": 1.5}, "dropout must be in"),
+        ({"n_heads": 3}, "n_heads must divide d_model"),
+    ],
 )
 def test_bad_sizes_of_networks_are_named(forecaster_class, tiny, y, wrong, named):
     if not set(wrong) <= set(tiny | {"dropout": 0} if hasattr(forecaster_class, "dropout") else tiny):

@@ -22,7 +22,12 @@ ORDER = [
     {"benchmark", "command_line", "adapters"},
 ]
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-TOP = {"samovar_forecast", "samovar_forecast.estimator", "samovar_forecast.forecasters"}  # the room `estimator`
+TOP = {  # the room `estimator`
+    "samovar_forecast",
+    "samovar_forecast.cluster_tables",
+    "samovar_forecast.estimator",
+    "samovar_forecast.forecasters",
+}
 LEAVES = {"samovar_forecast.hyperparameters", "samovar_forecast.files.atomic_files"}  # every room may import them
 # The one way up: the estimator's methods import the bridge of a host when they are called.
 BRIDGES = {"to_sktime": "samovar_sktime.bridge", "to_darts": "samovar_darts.bridge"}

@@ -30,6 +30,7 @@ OPTIONS = {
     "robust": {"scaler": "robust"},
     "logarithms": {"log1p": True},
     "unscaled": {"scaler": "none"},
+    "bounded": {"lower": 0.0},
     "panel": {},
 }
 fitted_kinds = st.tuples(st.sampled_from(ALL_FORECASTERS), st.sampled_from(list(OPTIONS)))
@@ -76,7 +77,7 @@ def size_of(forecaster, history):
 
 @settings(max_examples=400)
 @given(fitted_kinds, histories(), st.integers(1, 3 * HORIZON))
-def test_forecasts_are_finite_and_go_on_behind_the_history(which, history, n_steps):
+def test_forecasts_are_finite_and_go_on_after_the_history(which, history, n_steps):
     forecaster = fitted(*which)
     forecast = forecaster.predict(history, horizon=n_steps)
     check_forecast(forecast, history, forecaster.targets_, n_steps)
@@ -85,6 +86,27 @@ def test_forecasts_are_finite_and_go_on_behind_the_history(which, history, n_ste
     assert intervals.index.equals(forecast.index)
     for target in forecaster.targets_:
         assert (intervals[target, "lower"] <= intervals[target, "upper"]).all()
+
+
+@settings(max_examples=200)
+@given(fitted_kinds, st.integers(CONTEXT, 40).flatmap(histories), st.integers(0, 2), st.integers(1, 3 * HORIZON))
+def test_an_outage_stops_no_forecast_and_fewer_steps_are_the_first_of_more(which, history, column, n_steps):
+    """One of the columns has no value in the context, but before it."""
+    forecaster, name = fitted(*which), f"s{column}"
+    earlier = history.iloc[:1].set_axis(history.index[:1] - history.index.freq).fillna(1.0)
+    history = pd.concat([earlier, history]).asfreq("h")
+    history.loc[history.index[-CONTEXT:], name] = np.nan
+    forecast = forecaster.predict(history, horizon=3 * HORIZON)
+    check_forecast(forecast, history, forecaster.targets_, 3 * HORIZON)
+    level = history[name].dropna().iloc[-1]
+    size = dict(zip(forecaster.targets_, size_of(forecaster, history.ffill().bfill()), strict=True))
+    if name in forecast:
+        np.testing.assert_allclose(forecast[name] / size[name], level / size[name], atol=1e-5)
+    if forecaster.lower is not None:
+        assert (forecaster.predict_interval(0.9, history, horizon=n_steps) >= 0).all(axis=None)
+    first = forecaster.predict(history, horizon=n_steps)
+    for target, one in size.items():
+        np.testing.assert_allclose(first[target] / one, forecast[target][:n_steps] / one, atol=1e-4)
 
 
 @settings(max_examples=200)
@@ -236,7 +258,8 @@ TRAINING = {
     "log1p": [False, False, False, True], "loss": ["mse", "mae", "huber"], "quantiles": [None, (0.1, 0.5, 0.9)],
     "sampling": ["windows", "series"], "sharpness_rho": [None, 0.05], "average_weights": [None, 0.9],
     "schedule": ["onecycle", "cosine", "halving", "constant"], "calendar": [None, "auto"], "horizon": [1, 3, 7],
-    "context_length": [None, 2, 9], "random_state": [0, 1],
+    "context_length": [None, 2, 9], "random_state": [0, 1], "lower": [None, None, None, None, 0, -1e30],
+    "upper": [None, None, None, 1e9],
 }  # fmt: skip
 
 
@@ -268,6 +291,9 @@ def test_any_fit_is_refused_or_forecasts(forecaster, y):
     assert np.isfinite(forecast).all(axis=None)
     assert np.isfinite(intervals).all(axis=None)
     assert len(forecast) == forecaster.horizon
+    for found in (forecast, intervals):
+        assert forecaster.lower is None or (found >= forecaster.lower).all(axis=None)
+        assert forecaster.upper is None or (found <= forecaster.upper).all(axis=None)
     event("forecast")
 
 

@@ -24,15 +24,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_darts import saved_files
-from samovar_darts.calendar_encoder import with_calendar
+from samovar_darts.continued_covariates import continued
 from samovar_darts.network_module import NetworkModule
-from samovar_darts.schedule import Schedule
+from samovar_darts.outages import find_outages
+from samovar_darts.recipe import Schedule, with_calendar
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.calendar_features import choose_calendar
 from samovar_forecast.data.lengths import choose_segment
 from samovar_forecast.data.season import season_length
-from samovar_forecast.hyperparameters import check_types, plain_numbers
+from samovar_forecast.hyperparameters import check_types, cite, list_parameters, parameters_of, plain_numbers
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -56,8 +58,8 @@ class DartsModel(MixedCovariatesTorchModel):
     use_static_covariates : bool, default True
         Use the static covariates of the series where there are any.
     **kwargs
-        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive` and `calendar`, described in
-        `TrainingConfig`; and those of every darts torch model (`batch_size`, `n_epochs`, `likelihood`,
+        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive`, `calendar`, `lower` and `upper`,
+        described in `TrainingConfig`; and those of every darts torch model (`batch_size`, `n_epochs`, `likelihood`,
         `random_state`, `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults
         of the model's `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
         `lr_scheduler_cls` is not given either; gradients are clipped as there unless `pl_trainer_kwargs` has a
@@ -75,12 +77,23 @@ class DartsModel(MixedCovariatesTorchModel):
     recipe: ClassVar[type[TrainingConfig]] = TrainingConfig
     add_encoders: dict[str, Any] | None
     seen: Seen | None = None
+    lower: Any = None
+    upper: Any = None
     trainer: Any  # the Trainer of Lightning, once there is one
+    model: NetworkModule | None  # the network in training, once there is one
+    calendar_: list[str]
+    pl_module_params: dict[str, Any]
+    encoders: Any  # those of darts
+    train_sample: TorchTrainingSample | None
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the network's hyperparameters in `help`; the constructor takes them among its `kwargs`."""
+        """Show what the network has in `help`: its references, and the hyperparameters among `kwargs`."""
         super().__init_subclass__(**kwargs)
+        shared, *rest_of_all = parameters_of(DartsModel).partition("**kwargs")
+        list_parameters(cls, shared.rstrip(), "".join(rest_of_all))
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
         network = [
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
@@ -124,14 +137,14 @@ class DartsModel(MixedCovariatesTorchModel):
         self._considers_static_covariates = use_static_covariates
 
     @classmethod
-    def network_fields(cls) -> tuple[Field, ...]:
+    def network_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of the network."""
         return fields(cls)
 
     @classmethod
-    def training_fields(cls) -> tuple[Field, ...]:
+    def training_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of training that darts has no name for."""
-        names = ("sharpness_rho", "sharpness_adaptive", "calendar")
+        names = ("sharpness_rho", "sharpness_adaptive", "calendar", "lower", "upper")
         return tuple(field for field in fields(cls.recipe) if field.name in names)
 
     @classmethod
@@ -155,6 +168,9 @@ class DartsModel(MixedCovariatesTorchModel):
             hyperparameters,
             sharpness_rho=self.sharpness_rho,
             sharpness_adaptive=self.sharpness_adaptive,
+            lower=self.lower,
+            upper=self.upper,
+            n_calendar=len(self.calendar_),
             **self.pl_module_params,
         )
 
@@ -163,7 +179,7 @@ class DartsModel(MixedCovariatesTorchModel):
     ) -> Any:
         spans = [(0, len(one) - 1) for one in series]
         self.seen = seen_of(series=series, past_covariates=past_covariates, future_covariates=future_covariates)
-        checks = self._checks()
+        checks = self._checks(series[0].n_components)
         checks.check(series, past_covariates, future_covariates, spans)
         checks.check_moves(series, past_covariates)
         if self.likelihood is None:
@@ -182,18 +198,43 @@ class DartsModel(MixedCovariatesTorchModel):
         roles = {"series": series, "past_covariates": past_covariates, "future_covariates": future_covariates}
         if self.seen is not None:
             check_seen(self.seen, **roles)
+        whole = -(-n // self.output_chunk_length) * self.output_chunk_length
         # Only what the forecasts read, so that a loop of forecasts does not go over all of the past each time.
         cutoffs = [(len(one), len(one)) for one in series] if bounds is None else bounds
         beyond = max(n, self.output_chunk_length) + self.output_chunk_shift - 1
         spans = [(max(0, int(first) - self.input_chunk_length), int(last) + beyond) for first, last in cutoffs]
-        self._checks().check(series, past_covariates, future_covariates, spans)
-        return super()._build_inference_dataset(n, series, past_covariates, future_covariates, stride, bounds)
+        self._checks(series[0].n_components).check(series, past_covariates, future_covariates, spans)
+        ends = [int(last) for _, last in cutoffs]
+        past: Any = past_covariates
+        future: Any = future_covariates
+        if future is not None:
+            first = self.output_chunk_shift
+            future = [
+                continued(known, one, end + first + n, end + first + whole, self.calendar_)
+                for known, one, end in zip(future, series, ends, strict=True)
+            ]
+        if past is not None and n > self.output_chunk_length:
+            first = -self.output_chunk_length
+            past = [
+                continued(known, one, end + first + n, end + first + whole)
+                for known, one, end in zip(past, series, ends, strict=True)
+            ]
+        if None in (*(past or ()), *(future or ())):  # darts names what is missing
+            whole, past, future = n, past_covariates, future_covariates
+        dataset = super()._build_inference_dataset(whole, series, past, future, stride, bounds)
+        dataset.outages = find_outages(series, _cutoffs(dataset), self.input_chunk_length, self.seen or {})
+        return dataset
 
-    def _checks(self) -> SeriesChecks:
+    def _setup_for_predict(self, n: int, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        self.model.outages = getattr(dataset, "outages", None)  # of a dataset of one's own none are known
+        return super()._setup_for_predict(n, dataset, *args, **kwargs)
+
+    def _checks(self, n_targets: int) -> SeriesChecks:
         return SeriesChecks(
             window_norm=bool(self.pl_module_params.get("use_reversible_instance_norm")),
             scaler=None if self.model is None else self.model.scaler,
             static=self.uses_static_covariates,
+            bounds=Bounds.of(self.lower, self.upper, n_targets),
         )
 
     def _setup_for_fit_from_dataset(self, series: Any, *args: Any, **kwargs: Any) -> Any:
@@ -281,3 +322,12 @@ class DartsModel(MixedCovariatesTorchModel):
         """
         saved_files.check(Path(path))
         return MixedCovariatesTorchModel.load(path, pl_trainer_kwargs, trusted, **kwargs)
+
+
+def _cutoffs(dataset: Any) -> list[NDArray[np.int64]]:
+    """The rows of each series at which the forecasts of a dataset begin, in its order."""
+    if dataset.bounds is None:
+        return [np.array([len(one)]) for one in dataset.series]
+    counts = np.diff(dataset.cum_lengths, prepend=0)
+    firsts = dataset.bounds[:, 0]
+    return [first + dataset.stride * np.arange(count) for first, count in zip(firsts, counts, strict=True)]

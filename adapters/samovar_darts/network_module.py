@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
-from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput, TorchTrainingBatch
+from darts.utils.data.torch_datasets.utils import (
+    ModuleStage,
+    PLModuleInput,
+    PLModuleOutput,
+    TorchInferenceBatch,
+    TorchTrainingBatch,
+)
 from darts.utils.likelihood_models.base import LikelihoodType
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from darts.utils.torch import MonteCarloDropout
@@ -19,8 +25,9 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from samovar_darts.observed_targets import counts, hide_missing, judge
-from samovar_darts.schedule import Schedule
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.outages import ChunkOutages, stand_in
+from samovar_darts.recipe import Schedule
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
 from samovar_forecast.training.losses import ascending
@@ -34,6 +41,43 @@ _REAL_VALUED = {
     LikelihoodType.Cauchy,
     LikelihoodType.Gumbel,
 }
+
+
+class SeriesScaler(nn.Module):
+    """The map of the core's `Scaler` per column: the identity, unless a trained core brings its scaler.
+
+    That is ``(values - center) / scale``, of ``log(1 + values)`` where the column is logarithmic. NaN stays NaN. It
+    works on tensors in place of arrays: it lies in the module's checkpoint, moves to its device, and gradients pass
+    through `inverse`, so the core's arrays in double precision cannot serve. Nothing is fitted here.
+
+    Shape
+    -----
+    input, output : (..., n_columns), or only the last of the columns
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.center: Tensor
+        self.scale: Tensor
+        self.logarithmic: Tensor
+        self.register_buffer("center", torch.zeros(n_columns))
+        self.register_buffer("scale", torch.ones(n_columns))
+        self.register_buffer("logarithmic", torch.zeros(n_columns, dtype=torch.bool))
+
+    def forward(self, values: Tensor) -> Tensor:
+        columns = slice(-values.shape[-1], None)
+        values = torch.where(self.logarithmic[columns], torch.log1p(values), values)
+        return (values - self.center[columns]) / self.scale[columns]
+
+    def inverse(self, forecast: Tensor) -> Tensor:
+        """Back to the units of the data, in the same order: (batch, horizon, n_targets, n_outputs) to that shape."""
+        columns = slice(-forecast.shape[-2], None)
+        forecast = forecast * self.scale[columns, None] + self.center[columns, None]
+        logarithmic = self.logarithmic[columns, None]
+        # Filled inside: the exponential of another column could be infinite, and its gradient NaN.
+        largest = math.log(torch.finfo(forecast.dtype).max) - 1  # whose exponential still is a number
+        logarithms = torch.where(logarithmic, forecast, 0.0).clamp(max=largest)
+        return torch.where(logarithmic, torch.expm1(logarithms), forecast)
 
 
 class NetworkModule(PLForecastingModule):
@@ -50,8 +94,11 @@ class NetworkModule(PLForecastingModule):
         The network.
     hyperparameters : dict
         Its configuration, as plain values that a checkpoint can hold.
-    sharpness_rho, sharpness_adaptive
+    sharpness_rho, sharpness_adaptive, lower, upper
         See `TrainingConfig`.
+    n_calendar : int or None, default None
+        How many of the future covariates, the last ones, are features of the calendar; see
+        `ForecastNetwork.embeds_known`. None: a network that embeds those embeds all of them, as in older files.
     **kwargs
         See darts' `PLForecastingModule`.
     """
@@ -64,6 +111,9 @@ class NetworkModule(PLForecastingModule):
         hyperparameters: dict[str, Any],
         sharpness_rho: float | None = None,
         sharpness_adaptive: bool = False,
+        lower: Any = None,
+        upper: Any = None,
+        n_calendar: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,11 +136,15 @@ class NetworkModule(PLForecastingModule):
             1 if self.likelihood is None else self.likelihood.num_parameters,
             n_locations=1 if distribution else None,
             n_known=n_known,
+            n_calendar=n_known if n_calendar is None else n_calendar,
             n_static=math.prod(shape("static_covariates")),
         )
         _use_monte_carlo_dropout(self.network)
         self.scaler, self.known_scaler = SeriesScaler(n_series), SeriesScaler(n_known)
         self.val_loss = MeanOverObserved()
+        self.bounds = Bounds.of(lower, upper, n_targets)
+        self.outages: ChunkOutages | None = None
+        self._n_predicted = 0
 
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
         output = self._forecast(x_in)
@@ -130,26 +184,31 @@ class NetworkModule(PLForecastingModule):
         criterion: Callable[[Tensor, Tensor], Tensor],
         sample_weight: Tensor | None,
     ) -> Tensor:
-        prediction, unit_target = output.prediction, target
-        scaled, own_forecast, own_target = output.scaled
         # Where the core's scaler came along, the loss is the core's: on the scaled series, whose quantiles are the
         # scaled quantiles. Distributions live on the scale of the data.
-        if self.rin is None and (self.likelihood is None or self._forecasts_quantiles):
-            prediction, unit_target = scaled, self.scaler(target)
-        loss = self._loss_over_observed(prediction, unit_target, criterion, sample_weight)
-        if own_forecast is None or own_target is None:
+        scaled = self.rin is None and (self.likelihood is None or self._forecasts_quantiles)
+        result, unit_target = (output.scaled, self.scaler(target)) if scaled else (output.in_units, target)
+        pair, *own = result.pairs(unit_target)
+        loss = self._loss_over_observed(*pair, criterion, sample_weight)
+        if not own or self.output_chunk_shift:  # shifted, the own objective forecasts other steps than the model does
             return loss
-        if self.output_chunk_shift:  # then the own objective forecasts other steps than the model does
-            return loss
-        own_forecast = own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
         unseen = target.isnan().all(2, keepdim=True).all(1, keepdim=True)
-        own_target = own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
         weight = None if sample_weight is None else sample_weight.mean(1, keepdim=True)
+        for own_forecast, own_target in own:
+            own_forecast = own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
+            own_target = own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
+            loss = loss + self._own_loss(own_forecast, own_target, criterion, weight)
+        return loss
+
+    def _own_loss(
+        self, forecast: Tensor, target: Tensor, criterion: Callable[[Tensor, Tensor], Tensor], weight: Tensor | None
+    ) -> Tensor:
+        """The loss of the network's own objective: that of the forecast, where it suits normalised series."""
         if self.likelihood is None or _judges_normalised(self.likelihood):
-            return loss + self._loss_over_observed(own_forecast, own_target, criterion, weight)
+            return self._loss_over_observed(forecast, target, criterion, weight)
         point = self.network.point_output
-        pair = hide_missing(own_forecast[..., point : point + 1], own_target, weight, None)
-        return loss + judge(nn.MSELoss(), pair, weight is not None)
+        pair = hide_missing(forecast[..., point : point + 1], target, weight, None)
+        return judge(nn.MSELoss(), pair, weight is not None)
 
     def _loss_over_observed(
         self,
@@ -164,6 +223,54 @@ class NetworkModule(PLForecastingModule):
         joint = self.likelihood.type is LikelihoodType.Dirichlet  # then one likelihood for all components
         weight = pair.weight.mean(-1) if joint else pair.weight
         return super()._compute_loss(PLModuleOutput(pair.prediction), pair.target, criterion, weight)
+
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        output = super()._produce_predict_output(x)
+        return output.replace(prediction=self._inside_bounds(output.prediction))
+
+    def _inside_bounds(self, prediction: Tensor) -> Tensor:
+        """Points, samples or quantiles of each component inside its bounds: (..., n_components * n_outputs)."""
+        if not self.bounds.is_bounded or (self.predict_likelihood_parameters and not self._forecasts_quantiles):
+            return prediction
+        by_component = prediction.unflatten(-1, (self.n_targets, -1))
+        lower, upper = (
+            torch.as_tensor(bound).to(prediction).expand(self.n_targets).unsqueeze(-1)
+            for bound in (self.bounds.lower, self.bounds.upper)
+        )
+        return by_component.clamp(lower, upper).flatten(-2)
+
+    def _get_batch_prediction(self, n: int, input_batch: TorchInferenceBatch, roll_size: int) -> Tensor:
+        """Forecasts in whole output chunks, so that a step has the same forecast whatever `n` is, as in the core.
+
+        darts itself lets the last chunk end at step `n`, and so begin within the one before it.
+        """
+        length = self.output_chunk_length
+        whole = -(-n // length) * length
+        future, past = input_batch.future_covariates, input_batch.future_past_covariates
+        known = (future is None or future.shape[1] >= whole) and (past is None or past.shape[1] >= whole - length)
+        if n <= length or roll_size < length or not known:  # the last of datasets that are not this model's own
+            return super()._get_batch_prediction(n, input_batch, roll_size)
+        return super()._get_batch_prediction(whole, input_batch, roll_size)[:, :n]
+
+    def on_predict_start(self) -> None:
+        super().on_predict_start()
+        self._n_predicted = 0
+
+    def on_predict_end(self) -> None:
+        super().on_predict_end()
+        self.outages = None
+
+    def predict_step(self, batch: TorchInferenceBatch, batch_idx: int, dataloader_idx: int | None = None) -> Any:
+        """Forecasts of a batch, with the last known level of components that have no value in their input chunk."""
+        prediction, *rest = super().predict_step(batch, batch_idx, dataloader_idx)
+        if self.outages is not None:
+            rows = slice(self._n_predicted, self._n_predicted + prediction.shape[1])
+            self._n_predicted = rows.stop
+            of_batch = replace(self.outages, dead=self.outages.dead[rows], level=self.outages.level[rows])
+            parameters = self.predict_likelihood_parameters
+            prediction = stand_in(prediction, of_batch, self.scaler, self.likelihood, parameters)
+            prediction = self._inside_bounds(prediction)
+        return prediction, *rest
 
     def validation_step(self, val_batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """The loss of a batch; what is logged is the mean over the observed targets of all batches."""
@@ -221,6 +328,11 @@ class JudgedOutput(PLModuleOutput):
     """A forecast in the units of the data, and what the network gave: the same scaled, and its own objective's pair."""
 
     scaled: TrainingForecast
+
+    @property
+    def in_units(self) -> TrainingForecast:
+        """The forecast in the units of the data, beside the own objective's pair, which has none."""
+        return self.scaled._replace(forecast=self.prediction)
 
 
 def _judges_normalised(likelihood: TorchLikelihood) -> bool:

@@ -6,17 +6,25 @@ wrong forecasts silently.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from darts import TimeSeries
 
 Seen = dict[str, Any]  # plain, so that darts can save it
 
 
 def seen_of(**roles: Sequence[TimeSeries] | None) -> Seen:
-    """Component names by role, where all series share them, and the steps of the targets."""
+    """Component names by role, where all series share them, and steps, means and deviations of the targets."""
     seen: Seen = {"step": sorted({str(one.freq) for one in roles["series"] or ()})}
+    targets = [one.all_values(copy=False)[:, :, 0].astype(np.float64) for one in roles["series"] or ()]
+    if targets and len({values.shape[1] for values in targets}) == 1:
+        values = np.concatenate(targets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of components without a value, which are refused
+            seen |= {"center": np.nanmean(values, axis=0).tolist(), "deviation": np.nanstd(values, axis=0).tolist()}
     for role, given in roles.items():
         names = {tuple(one.components) for one in given or ()}
         seen[role] = list(names.pop()) if len(names) == 1 else None

@@ -10,7 +10,8 @@ import torch
 from darts import TimeSeries
 from numpy.typing import NDArray
 
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.network_module import SeriesScaler
+from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.scaling import LARGEST_SCALED, check_moves
 
 
@@ -25,10 +26,14 @@ class SeriesChecks:
         The scaler of the past covariates and targets, in this order, where the model has one yet.
     static : bool
         Whether the model reads static covariates.
+    bounds : Bounds
+        Which values targets can have.
     """
 
-    def __init__(self, window_norm: bool, scaler: SeriesScaler | None, static: bool) -> None:
-        self.window_norm, self.scaler, self.static = window_norm, scaler, static
+    def __init__(
+        self, window_norm: bool, scaler: SeriesScaler | None, static: bool, bounds: Bounds = UNBOUNDED
+    ) -> None:
+        self.window_norm, self.scaler, self.static, self.bounds = window_norm, scaler, static, bounds
 
     def check(
         self,
@@ -43,11 +48,19 @@ class SeriesChecks:
         ------
         ValueError
             If a value is infinite, or too large for the precision of the series; if a future or static covariate is
-            missing, or a target that darts is to normalise; if a logarithm does not exist.
+            missing, or a target that darts is to normalise; if a logarithm does not exist, or a target leaves its
+            bounds.
         """
         for number, (target, (first, last)) in enumerate(zip(series, spans, strict=True)):
             start, end = (target.start_time() + position * target.freq for position in (first, last))
             self._check_past(f"series[{number}]", target, start, end, slice(-target.n_components, None))
+            lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
+            _refuse(
+                f"series[{number}]", target, start, end,
+                lambda rows, low=lower, high=upper: (rows < low) | (rows > high),
+                "lies outside the bounds lower and upper: correct it, e.g. by series.map, replace it by NaN if it was "
+                "not observed, or set other bounds",
+            )  # fmt: skip
             if self.window_norm:
                 _refuse(
                     f"series[{number}]", target, start, end, np.isnan,

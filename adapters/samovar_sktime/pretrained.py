@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import fields, replace
 from typing import Any
 
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedSeries
 from samovar_forecast.data.frames import align_columns
 from samovar_forecast.data.panel import Layout, Panel, read_panel
@@ -14,7 +15,7 @@ from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
 
 # Beside the hyperparameters of the network itself these decide what goes into it and what comes out.
-_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles"}
+_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles", "n_members"}
 
 
 def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: Any) -> Forecaster:
@@ -51,7 +52,14 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
     targets, columns, frequency = _matched(source, panel)
     align_columns(next(iter(panel.frames.values())), columns, panel.name, exact=True)
     # The series of a single one keep its scaling; those of a panel theirs, and new ones are scaled by their own rows.
-    data = replace(trained.data, layout=_layout(source, panel), targets=targets, columns=columns, frequency=frequency)
+    data = replace(
+        trained.data,
+        layout=_layout(source, panel),
+        targets=targets,
+        columns=columns,
+        frequency=frequency,
+        bounds=Bounds.of(hyperparameters["lower"], hyperparameters["upper"], len(targets)),
+    )
     panel = replace(data, series={}).read_history(y)  # new series may lie in another time zone
     given, statics = data.read_known(X, panel), data.read_statics(panel, None)
     series: dict[Hashable, FittedSeries] = {}

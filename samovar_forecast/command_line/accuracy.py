@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
+from samovar_forecast.command_line.telling import tell
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -76,16 +78,24 @@ def print_json(evaluations: Evaluations) -> None:
     """Print the errors as JSON, those of many series by their name and column."""
     written = [evaluation.to_dict() for evaluation in evaluations.values()]
     result = written[0]
+    errors = joint_table(evaluations)
     if None not in evaluations:
-        mean = joint_table(evaluations).iloc[-1]
-        result = result | {
+        by_name = dict(zip(map(label_of, evaluations), written, strict=True))
+        result |= {
             "cutoffs": sum(one["cutoffs"] for one in written),
-            "mean": {
-                name: {measure: None if value != value else float(value) for measure, value in mean[name].items()}
-                for name in mean.index.unique(0)
-            },
-            "series": {_text(key): one["series"] for key, one in zip(evaluations, written, strict=True)},
+            "series": {name: one["series"] for name, one in by_name.items()},
         }
+        if "intervals" in result:
+            result["intervals"] = {name: one["intervals"] for name, one in by_name.items()}
+    mean = errors.iloc[-1]
+    result["mean"] = {
+        name: {
+            measure: None if value != value else float(value)
+            for measure, value in mean[name].items()
+            if measure == "MASE" or len(errors) == 2  # of several series, only the errors without units have a mean
+        }
+        for name in mean.index.unique(0)
+    }
     typer.echo(json.dumps(result, indent=2))
 
 
@@ -98,7 +108,7 @@ def joint_table(evaluations: Evaluations) -> pd.DataFrame:
     tables = []
     for key, evaluation in evaluations.items():
         table = evaluation.table.iloc[:-1]
-        names = [_text(key)] if len(table) == 1 else [f"{_text(key)} {column}" for column in table.index]
+        names = [label_of(key)] if len(table) == 1 else [f"{label_of(key)} {column}" for column in table.index]
         tables.append(table.set_axis(names, axis=0))
     table = pd.concat(tables)
     return pd.concat([table, table.mean(skipna=False).to_frame("mean").T])
@@ -120,8 +130,37 @@ def print_table(evaluations: Evaluations) -> None:
     for forecast, measure in zip(columns.get_level_values(0), columns.get_level_values(1), strict=True):
         group = forecast.removesuffix("Forecaster") if measure == "MSE" else ""
         table.add_column(f"{group}\n{measure}", justify="right")
+    several = len(errors) > 2
     for number, (series, row) in enumerate(errors.iterrows()):
-        table.add_row(str(series), *(f"{value:.4g}" for value in row), end_section=number == len(errors) - 2)
+        is_mean = number == len(errors) - 1
+        # A mean over series says something only without their units.
+        cells = [
+            "" if is_mean and several and measure != "MASE" else f"{value:.4g}" for (_, measure), value in row.items()
+        ]
+        table.add_row(str(series), *cells, end_section=number == len(errors) - 2)
+    Console().print(table)
+    _print_intervals(evaluations)
+
+
+def _print_intervals(evaluations: Evaluations) -> None:
+    """Print coverage, width and pinball loss of the quantiles, where there are any."""
+    from rich.table import Table
+
+    found = {key: evaluation.intervals() for key, evaluation in evaluations.items()}
+    first = next(iter(found.values()))
+    if first is None:
+        return
+    nominal = f"{first['nominal'].iloc[0]:.0%} interval" if "nominal" in first else "quantiles"
+    names = [name for name in first.columns if name != "nominal"]
+    table = Table(title=f"{nominal}; width and pinball loss in units of the series", title_justify="left")
+    table.add_column("series")
+    for name in names:
+        table.add_column(name, justify="right")
+    for key, frame in found.items():
+        assert frame is not None
+        for column, row in frame.iterrows():
+            name = str(column) if key is None else label_of(key) if len(frame) == 1 else f"{label_of(key)} {column}"
+            table.add_row(name, *(f"{row[one]:.1%}" if one == "coverage" else f"{row[one]:.4g}" for one in names))
     Console().print(table)
 
 
@@ -130,8 +169,27 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
 
 
-def _text(key: Any) -> str:
+def save_forecast_plot(
+    forecaster: Forecaster, y: Any, points: Any, intervals: Any, coverage: float | None, path: Path
+) -> None:
+    """Write the picture of a forecast, after the history given or that of training."""
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.evaluation.forecast_picture import plot_forecast
+
+    histories = forecaster.fitted_.data.read_history(y).frames
+    forecasts = read_panel(points, "the forecast", missing=True).frames
+    bounds = None if intervals is None else read_panel(intervals, "the intervals", missing=True).frames
+    forecasts = {key: frame.set_axis(forecaster.targets_, axis=1) for key, frame in forecasts.items()}
+    name = type(forecaster).__name__.removesuffix("Forecaster")
+    steps = len(next(iter(forecasts.values())))
+    title = f"{name}, the next {steps} steps"
+    plot_forecast(histories, forecasts, bounds, coverage=coverage, title=title).savefig(path, dpi=150)
+    tell(f"saved {path}")
+
+
+def label_of(key: Any) -> str:
+    """The name of a series, or of several levels, in one line."""
     return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)

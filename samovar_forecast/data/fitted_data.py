@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
+from samovar_forecast.data.counting_columns import warn_of_counting_columns
 from samovar_forecast.data.frames import (
     align_columns,
     check_above_minus_one,
@@ -22,6 +24,7 @@ from samovar_forecast.data.frames import (
     select_rows,
 )
 from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
@@ -84,6 +87,11 @@ class FittedData:
         Names of the covariates known in the future, and of those constant in time.
     known_scaler, static_scaler : Scaler or None
         Their scaling.
+    bounds : Bounds
+        Which values targets can have, and which forecasts.
+    embeds_known : bool
+        Whether a network that embeds the calendar embeds the known covariates too, as those of model files up to format
+        4 do. Their forecasts of one step depend on the covariates of the others.
     """
 
     horizon: int
@@ -100,6 +108,8 @@ class FittedData:
     static: list[Hashable] = field(default_factory=list)
     known_scaler: Scaler | None = None
     static_scaler: Scaler | None = None
+    bounds: Bounds = UNBOUNDED
+    embeds_known: bool = False
 
     @property
     def context_length(self) -> int:
@@ -139,13 +149,14 @@ class FittedData:
         Raises
         ------
         ValueError
-            If a column is missing, the index is of another kind or step, or a series is too short.
+            If a column is missing, the index is of another kind or step, a series is too short, or a target leaves
+            its bounds.
         """
         if y is None:
             frames = {key: series.history for key, series in self.series.items()}
             return Panel(frames, self.layout, "the training data")
         axes = {key: series.history.index for key, series in self.series.items()}
-        panel = read_panel(y, missing=True, step=self.frequency, axes=axes)
+        panel = read_panel(y, missing=True, step=self.frequency, axes=axes, long=self.layout.long)
         panel = self._renamed(panel, self.columns).align(self.columns)
         frequency = panel.frequency(default=self.frequency)
         if frequency != self.frequency:
@@ -159,6 +170,7 @@ class FittedData:
                 )
             if self.log1p:
                 check_above_minus_one(frame, self.targets, panel.name_of(key))
+            self.bounds.check(frame, self.targets, panel.name_of(key))
         return panel
 
     def read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
@@ -168,7 +180,10 @@ class FittedData:
         if not self.known:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
         axes = {key: frame.index for key, frame in panel.frames.items()}
-        given = read_panel(X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name).beside(panel)
+        table = read_panel(
+            X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name, long=self.layout.long
+        )
+        given = table.beside(panel)
         frames = self._renamed(given, self.known).align(self.known).frames
         return {key: frame for key, frame in frames.items() if key in panel.frames}
 
@@ -180,7 +195,8 @@ class FittedData:
             return {}
         found = {key: series.static for key, series in self.series.items() if series.static is not None}
         if static is not None:
-            rows = align_columns(read_static(static), self.static, "static")
+            named = static if self.layout.long is None else self.layout.long.names_of(static)
+            rows = align_columns(read_static(named), self.static, "static")
             scaled = self.static_scaler.transform(rows.to_numpy())
             found |= dict(zip(rows.index, scaled, strict=True))
         missing = [key for key in panel.frames if key not in found]
@@ -429,9 +445,15 @@ class TrainingData:
 
 
 def read_training_data(
-    y: Any, X: Any, static: pd.DataFrame | None, targets: Sequence[Hashable] | None, calendar: Any, scaling: str
+    y: Any,
+    X: Any,
+    static: Any,
+    targets: Sequence[Hashable] | None,
+    calendar: Any,
+    scaling: str,
+    long: LongTable | None = None,
 ) -> TrainingData:
-    """Check everything that `fit` is given.
+    """Check everything that `fit` is given; `long` says where long tables have names and time.
 
     Raises
     ------
@@ -447,7 +469,8 @@ def read_training_data(
         chosen, columns = order_columns(y.rows(slice(0, 1)), targets)
         name = str(y.folder)
         return TrainingData({None: y}, {None: name}, columns, chosen, y.frequency(), Layout(), [], [], {}, None)
-    panel = read_panel(y, missing=True)
+    panel = read_panel(y, missing=True, long=long)
+    warn_of_counting_columns(panel)
     frequency = panel.frequency()
     first = next(iter(panel.frames.values()))
     chosen, columns = order_columns(first, targets)
@@ -457,7 +480,7 @@ def read_training_data(
     if static is not None:
         if panel.layout.kind == "single":
             raise ValueError("static tells the series of a panel apart, and y is a single one")
-        static = read_static(static)
+        static = read_static(static if long is None else long.names_of(static))
         lacking = [key for key in panel.frames if key not in static.index]
         if lacking:
             raise ValueError(f"static lacks the series {lacking}; give a row for each")
@@ -469,7 +492,7 @@ def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable
     if X is None:
         return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
     axes = {key: frame.index for key, frame in panel.frames.items()}
-    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name).beside(panel)
+    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name, long=panel.layout.long).beside(panel)
     lacking = [key for key in panel.frames if key not in given.frames]
     if lacking:
         raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
@@ -484,6 +507,7 @@ def learn(
     lengths: Lengths,
     scaling: str,
     log1p: bool,
+    bounds: Bounds,
     cutoffs: Callable[[int, int], Tensor],
 ) -> tuple[FittedData, Windows]:
     """What a forecaster keeps of its training data, and every window of them, scaled by the training rows.
@@ -493,7 +517,7 @@ def learn(
     data : TrainingData
     n_training : sequence of int
         Rows of each series that train; the newer ones are held out.
-    horizon, lengths, scaling, log1p
+    horizon, lengths, scaling, log1p, bounds
         See `FittedData`.
     cutoffs : callable
         Rows and training rows of a series to the cutoffs of its windows.
@@ -501,7 +525,8 @@ def learn(
     Raises
     ------
     ValueError
-        If a target has no value in the training rows, or a value does not suit the scaling; the message names it.
+        If a target has no value in the training rows, or a value does not suit the scaling or the bounds; the message
+        names it.
     """
     columns, targets = data.columns, data.targets
     known_scaler = static_scaler = None
@@ -516,13 +541,14 @@ def learn(
     fitted = FittedData(
         horizon, lengths, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
         data.known_columns, [] if data.static is None else list(data.static.columns), known_scaler, static_scaler,
+        bounds,
     )  # fmt: skip
     series: dict[Hashable, FittedSeries] = {}
     parts: list[Windows] = []
     scalers: dict[str, tuple[Scaler, Scaler]] = {}
     for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
         name = data.names[key]
-        _check_targets(rows, n_rows, columns, targets, log1p, name)
+        _check_targets(rows, n_rows, columns, targets, log1p, bounds, name)
         training = partial(_frames, rows, 0, n_rows, columns)
         unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
         held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
@@ -568,9 +594,15 @@ def _frames(rows: TrainingSeries, start: int, stop: int, columns: list[Hashable]
 
 
 def _check_targets(
-    rows: TrainingSeries, n_training: int, columns: list[Hashable], targets: list[Hashable], log1p: bool, name: str
+    rows: TrainingSeries,
+    n_training: int,
+    columns: list[Hashable],
+    targets: list[Hashable],
+    log1p: bool,
+    bounds: Bounds,
+    name: str,
 ) -> None:
-    """Refuse a series that has a target without a value in its training rows, or one without a logarithm."""
+    """Refuse a series with a target that has no value in its training rows, leaves its bounds or has no logarithm."""
     observed = np.zeros(len(targets), dtype=bool)
     for frame in _frames(rows, 0, n_training, columns):
         observed |= frame[targets].notna().any().to_numpy()
@@ -579,6 +611,8 @@ def _check_targets(
         raise ValueError(
             f"{name} column {empty!r} has no value in rows {rows.index[0]} to {rows.index[n_training - 1]}"
         )
-    if log1p:
+    if log1p or bounds.is_bounded:
         for frame in _frames(rows, 0, len(rows.index), columns):
-            check_above_minus_one(frame, targets, name)
+            if log1p:
+                check_above_minus_one(frame, targets, name)
+            bounds.check(frame, targets, name)

@@ -10,6 +10,11 @@ import pandas as pd
 
 from samovar_forecast.data.calendars import covering_step, infer_step, offset_code
 
+try:  # pandas 2 raises what pytz does of clocks that are changed; pandas 3 needs no pytz
+    from pytz import InvalidTimeError as _ClockError  # type: ignore[import-untyped,import-not-found,unused-ignore]
+except ImportError:
+    _ClockError = ValueError
+
 _MOST_LABELS = 10  # of an axis for each row, beyond which it is no gap
 _RENUMBERED = "df.reset_index(drop=True)"
 _ZONES = ("Europe/Berlin", "America/New_York", "Europe/London", "Australia/Sydney", "America/Santiago")
@@ -123,24 +128,30 @@ def _doubled_labels(index: pd.Index, name: str) -> ValueError:
         named += (
             f" (and {', '.join(map(str, doubled[1:4]))}{', ...' * (len(doubled) > 4)}: {len(doubled)} labels in all)"
         )
-    if isinstance(index, pd.DatetimeIndex) and index.tz is None:
-        for zone in _ZONES:
-            if _is_wall_clock(index, zone):
-                return ValueError(
-                    f"{named}; where clocks were set back, say so with your time zone, e.g. "
-                    f"df.tz_localize({zone!r}, ambiguous='infer')"
-                )
+    zone = wall_clock_of(index) if isinstance(index, pd.DatetimeIndex) else None
+    if zone is not None:
+        return ValueError(
+            f"{named}; where clocks were set back, say so with your time zone, e.g. "
+            f"df.tz_localize({zone!r}, ambiguous='infer')"
+        )
     return ValueError(
         f"{named}; drop or average such rows, as groupby(level=0).mean() does, or keep them all, a column for each: "
         "pd.DataFrame(df).set_index(df.groupby(level=0).cumcount(), append=True).unstack()"
     )
 
 
+def wall_clock_of(index: pd.DatetimeIndex) -> str | None:
+    """A zone whose clock, set back in autumn, shows all doubled labels; None for dates with a zone."""
+    if index.tz is not None:
+        return None
+    return next((zone for zone in _ZONES if _is_wall_clock(index, zone)), None)
+
+
 def _is_wall_clock(index: pd.DatetimeIndex, zone: str) -> bool:
     """Whether doubled labels are the hour that comes twice where clocks are set back."""
     try:
         return index.tz_localize(zone, ambiguous="infer").is_unique
-    except Exception:  # pandas 2 raises what pytz does
+    except (ValueError, _ClockError):
         return False
 
 

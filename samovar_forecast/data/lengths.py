@@ -1,4 +1,4 @@
-"""The lengths that the data decide where none are given: of the context, of what is forecast at once, and of a segment."""
+"""The lengths that the data decide where none are given: of the context, of one output, and of a segment."""
 
 from __future__ import annotations
 

@@ -12,24 +12,29 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
 from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LIBRARIES, LongTable
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.forecasting.fit import network_for
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.networks.ensemble import averaged
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.random_state import forked
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
+_MEMBER = "members."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
-_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
+# Where a machine keeps its files, how many devices it has, and who watches a training, is no part of a model.
+_OF_THE_MACHINE = {"logger", "callbacks", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy"}
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:
@@ -51,6 +56,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
         },
         "calendar": data.calendar,
         "lengths": data.lengths._asdict(),
+        "embeds_known": data.embeds_known,
         "layout": asdict(data.layout)
         | {name: [_encode(label) for label in getattr(data.layout, name)] for name in ("names", "column_names")},
         "series": [
@@ -155,6 +161,8 @@ def rebuild(
         static=static,
         known_scaler=_affine(arrays["known_center"], arrays["known_scale"]) if known else None,
         static_scaler=_affine(arrays["static_center"], arrays["static_scale"]) if static else None,
+        bounds=Bounds.of(config.lower, config.upper, len(labels["targets"])),
+        embeds_known=bool(header["embeds_known"]),
     )
     calibration = None
     if header["calibration"] is not None:
@@ -202,8 +210,15 @@ def _network(
 ) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
+    n_members = 1 + max((int(name.split(".")[1]) for name in weights if name.startswith(_MEMBER)), default=0)
+    if n_members > config.n_members:  # fewer where Ctrl-C ended the training
+        raise ValueError(f"it has {n_members} members, and n_members={config.n_members}")
+
+    def made() -> ForecastNetwork:
+        return averaged([network_for(network_class, config, data) for _ in range(n_members)])
+
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = network_for(network_class, config, data).state_dict()
+        sketch = made().state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -211,7 +226,7 @@ def _network(
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with forked(torch.device("cpu")):  # waits for a training in another thread, which draws too
-        network = network_for(network_class, config, data)
+        network = made()
     network.load_state_dict(weights)
     return network.eval()
 
@@ -274,4 +289,13 @@ def _restore_layout(described: dict[str, Any]) -> Layout:
     )
     if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
         raise ValueError(f"it knows no series of the kind {kind!r}")
-    return Layout(kind, is_series, names, column_names, is_named)
+    return Layout(kind, is_series, names, column_names, is_named, _restore_long(described.get("long")))
+
+
+def _restore_long(described: dict[str, Any] | None) -> LongTable | None:
+    if described is None:
+        return None
+    ids, time, library = tuple(described["ids"]), described["time"], described["library"]
+    if not all(isinstance(name, str) for name in (*ids, time)) or library not in LIBRARIES:
+        raise ValueError(f"it knows no long table of {library!r} with the columns {[*ids, time]}")
+    return LongTable(ids, time, library)

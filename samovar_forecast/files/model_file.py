@@ -22,7 +22,7 @@ from samovar_forecast.files.older_formats import modernise
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.training.fingerprints import digest_of
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
 _HEADER, _DIGEST = "samovar_forecast", "sha256"
 _PACKAGE = "samovar_forecast.forecasters"  # the home of the classes in files that name none
@@ -38,8 +38,8 @@ class ModelFileError(ValueError):
 def save(fitted: Fitted, cls: type, path: str | os.PathLike[str]) -> None:
     """Write what is fitted, and the name of the forecaster's class, to one file; see `Forecaster.save`.
 
-    A `random_state` object is stored as None; `logger`, `log_dir` and `checkpoint_dir` belong to the machine that
-    trained and are not stored.
+    A `random_state` object is stored as None; `logger`, `log_dir`, `checkpoint_dir`, `devices`, `num_nodes` and
+    `strategy` belong to the machine that trained and are not stored.
 
     Raises
     ------

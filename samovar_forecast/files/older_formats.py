@@ -9,11 +9,12 @@ from torch import Tensor
 
 
 def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Turn a header of format 1 to 3, and its tensors, into those of the newest format; in place.
+    """Turn a header of format 1 to 4, and its tensors, into those of the newest format; in place.
 
     The first format knew one series and no intervals. Up to the second, tuples were written as lists. Up to the third,
-    classes were those of this package, a calibration had one curve per target, which `Calibration` reads, and segments
-    were forecast one at a time.
+    classes were those of this package, and a calibration had one curve per target, which `Calibration` reads. Up to the
+    fourth, there were no bounds, segments were forecast one at a time, and networks that embed the calendar embedded
+    the known covariates too.
 
     Raises
     ------
@@ -35,7 +36,8 @@ def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
             name: {"tuple": value} if isinstance(value, list) and name != "targets" else value
             for name, value in header["hyperparameters"].items()
         }
-    if header["format"] <= 3:
+    if header["format"] <= 4:
+        header["embeds_known"] = True
         given = header["hyperparameters"]
         segment = given.get("segment_length") or given["horizon"]
         output = segment if "segment_length" in given else given["horizon"]

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from samovar_forecast.data.panel import read_panel
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units
+from samovar_forecast.training.progress import counted
 
 
 def backtest(
@@ -148,9 +149,10 @@ def backtest_refitting(
     folds = [(cutoff, min(cutoff + refit_every - 1, last)) for cutoff in range(first, last + 1, refit_every)]
     if not warm_start:
         tasks = (delayed(_backtest_fold)(forecaster, y, X, fold, stride, quantiles) for fold in folds)
-        return xr.concat(Parallel(n_jobs=n_jobs)(tasks), "cutoff")
+        done = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        return xr.concat(list(counted(done, "refit", len(folds))), "cutoff")
     results, before = [], None
-    for fold in folds:
+    for fold in counted(folds, "refit", len(folds)):
         before = _fit_fold(forecaster, y, X, fold, before)
         results.append(_forecast_fold(before, y, X, fold, stride, quantiles))
     return xr.concat(results, "cutoff")

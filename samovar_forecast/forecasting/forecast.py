@@ -46,7 +46,8 @@ def newest_windows(
     Raises
     ------
     ValueError
-        If no target of a series has a value in its context, or a row of the known covariates is missing.
+        If no target of a series has a value in its context, a target of a new series has none at all, or a row of the
+        known covariates is missing.
     """
     parts: list[Windows] = []
     scalers: dict[Hashable, Scaler] = {}
@@ -55,6 +56,8 @@ def newest_windows(
         dead = frame[data.targets].isna().all()
         if dead.all():
             check_observed(frame, data.targets, name)
+        if dead.any() and data.is_panel and key not in data.series:  # then no level is known from training either
+            check_observed(whole, data.targets, name)
         scalers[key] = scaler = data.scaler_of(key, whole)
         windows = data.windows(
             frame, np.array([len(frame)]), steps, scaler,
@@ -92,24 +95,28 @@ def forecast_in_units(
     n_targets = len(fitted.data.targets)
     points = np.empty((len(windows), steps, n_targets))
     by_level = np.empty((*points.shape, len(levels)))
-    for rows, outputs in forecast_scaled(fitted, windows, list(scalers), steps):
+    bounds = fitted.data.bounds
+    for rows, outputs in forecast_scaled(fitted, windows, scalers, steps):
         scaled = outputs[..., fitted.network.point_output]
         batch = windows.at(windows.starts[rows])
         scaled_levels = quantiles_of(fitted, outputs, levels, batch, list(scalers)) if levels else None
         for some, scaler in _by_scaler(batch, list(scalers.values())):
             points[rows][some] = scaler.inverse(scaled[some], n_targets)
+            bounds.clip(points[rows][some])
             if scaled_levels is not None:
                 by_level[rows][some] = scaler.inverse_quantiles(scaled_levels[some])
+                bounds.clip_quantiles(by_level[rows][some])
     return points, by_level
 
 
 def forecast_scaled(
-    fitted: Fitted, windows: Windows, keys: Sequence[Hashable], steps: int
+    fitted: Fitted, windows: Windows, scalers: Mapping[Hashable, Scaler], steps: int
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """What `forecast_batches` gives, with the last known level where a target has no value in its context.
 
     Trained quantiles then are those of a normal distribution around that level, as far off as two rows of the series
-    are from one another.
+    are from one another. Where forecasts roll forward, the points that enter the context lie inside the bounds; what is
+    returned may not.
 
     Warns
     -----
@@ -122,16 +129,24 @@ def forecast_scaled(
     """
     outages = find_outages(windows)
     if outages is not None:
-        _warn_of(outages, windows, fitted, keys)
+        _warn_of(outages, windows, fitted, list(scalers))
     offsets = np.zeros(fitted.network.n_outputs, dtype=np.float32)
     if fitted.quantiles is not None:
         offsets += np.sqrt(2) * np.array([NormalDist().inv_cdf(level) for level in fitted.quantiles])
-    for rows, outputs in forecast_batches(fitted.network, windows, steps):
+    for rows, outputs in forecast_batches(fitted.network, windows, steps, _scaled_bounds(fitted.data, scalers)):
         if outages is None:
             yield rows, outputs
         else:
             dead, level = (part[rows, None, :, None] for part in outages)
             yield rows, np.where(dead, level + offsets, outputs)
+
+
+def _scaled_bounds(data: FittedData, scalers: Mapping[Hashable, Scaler]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    if not data.bounds.is_bounded:
+        return None
+    of_blocks = [data.bounds.scaled(scaler, len(data.targets)) for scaler in scalers.values()]
+    lower, upper = (torch.from_numpy(np.stack(bound)) for bound in zip(*of_blocks, strict=True))
+    return lower, upper
 
 
 def _warn_of(outages: Outages, windows: Windows, fitted: Fitted, keys: Sequence[Hashable]) -> None:

@@ -74,9 +74,12 @@ def score(fitted: Fitted, panel: Panel, given: Mapping[Hashable, pd.DataFrame]) 
             series.history, cutoff, steps, series.scaler,
             key=key, X=given.get(key), static=series.static, n_future=steps,
         )  # fmt: skip
-        ((_, outputs),) = forecast_scaled(fitted, windows, [key], steps)
+        ((_, outputs),) = forecast_scaled(fitted, windows, {key: series.scaler}, steps)
+        points = outputs[0, ..., fitted.network.point_output].clip(
+            *data.bounds.scaled(series.scaler, len(data.targets))
+        )
         actual = scale_frame(frame[data.targets], series.scaler, panel.name_of(key))
-        errors.append((outputs[0, ..., fitted.network.point_output] - actual).ravel())
+        errors.append((points - actual).ravel())
     squared = np.concatenate(errors).astype(np.float64) ** 2
     if np.isnan(squared).all():
         raise ValueError("y holds no value of a target")

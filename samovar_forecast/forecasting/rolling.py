@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def forecast(network: ForecastNetwork, windows: Windows, steps: int) -> NDArray[
 
 @torch.inference_mode()
 def forecast_batches(
-    network: ForecastNetwork, windows: Windows, steps: int
+    network: ForecastNetwork, windows: Windows, steps: int, bounds: tuple[Tensor, Tensor] | None = None
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Forecast `steps` rows after every window, batch after batch, each sized to memory.
 
@@ -50,6 +50,8 @@ def forecast_batches(
         Scaled series; known covariates reach up to the last step forecast.
     steps : int
         Steps to forecast after each window.
+    bounds : tuple of Tensor or None
+        The least and the largest point forecasts that enter the context, scaled, for each block of the windows.
 
     Yields
     ------
@@ -58,6 +60,7 @@ def forecast_batches(
 
     Shape
     -----
+    bounds : (n_blocks, n_targets) each
     forecasts : (batch, steps, n_targets, n_outputs)
     """
     device = next(network.parameters()).device
@@ -65,19 +68,31 @@ def forecast_batches(
     done = 0
     for starts in windows.starts.split(forecast_batch_size(network, device)):
         rows = slice(done, done + len(starts))
-        yield rows, roll_forward(network, windows, starts, steps).float().cpu().numpy()
+        of_windows = None
+        if bounds is not None:
+            blocks = windows.at(starts).blocks.cpu()
+            of_windows = [bound[blocks].unsqueeze(1).to(device) for bound in bounds]
+        yield rows, roll_forward(network, windows, starts, steps, bounds=of_windows).float().cpu().numpy()
         done += len(starts)
 
 
 def roll_forward(
-    network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int, past: Tensor | None = None
+    network: ForecastNetwork,
+    windows: Windows,
+    starts: Tensor,
+    steps: int,
+    past: Tensor | None = None,
+    bounds: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Forecast `steps` rows after the windows that begin at `starts`, or after other contexts at their places.
+
+    Points are clipped to the bounds before they enter the context.
 
     Shape
     -----
     starts : (batch,)
     past : (batch, context_length, n_series), in place of the contexts of the windows
+    bounds : (batch, 1, n_targets) each, the lower and the upper one
     output : (batch, steps, n_targets, n_outputs)
     """
     observed = windows.past(starts)
@@ -87,6 +102,8 @@ def roll_forward(
     for first_step in range(0, steps, network.horizon):
         if parts:
             point = parts[-1][..., network.point_output]
+            if bounds is not None:
+                point = point.clamp(*bounds)
             past = torch.cat([past, torch.cat([covariates_kept, point], dim=2)], dim=1)[:, -network.context_length :]
         parts.append(ascending(network(past, windows.covariates(starts, first_step))))
     return torch.cat(parts, dim=1)[:, :steps]

@@ -23,14 +23,17 @@ class CovariateNetwork(ForecastNetwork):
     series of a panel, and they shift every step in proportion to the deviation of the window, so that the forecast
     keeps the units of the past. All the maps start at zero, so training starts at the plain network.
 
-    Gaps in the past stay gaps for the wrapped network.
+    Gaps in the past stay gaps for the wrapped network. Where the wrapped network embeds the calendar itself, that is
+    the last of the known covariates, and reaches no ``g``.
 
     Parameters
     ----------
     network : ForecastNetwork
         The network to wrap.
     n_known, n_static : int
-        Number of covariates known in the future, and of those constant in time.
+        Number of covariates known in the future that have an effect here, and of those constant in time.
+    n_embedded : int, default 0
+        Number of known covariates after those, which the wrapped network takes.
     width : int, default 32
         Hidden width of ``g``.
 
@@ -45,12 +48,15 @@ class CovariateNetwork(ForecastNetwork):
         If `forward` lacks the covariates that the network was made for.
     """
 
-    def __init__(self, network: ForecastNetwork, n_known: int, n_static: int, width: int = 32) -> None:
+    def __init__(
+        self, network: ForecastNetwork, n_known: int, n_static: int, n_embedded: int = 0, width: int = 32
+    ) -> None:
         super().__init__(
             network.n_series, network.n_targets, network.context_length, network.horizon, network.n_outputs
         )
-        self.network = network
-        self.n_locations, self.windows_interact = network.n_locations, network.windows_interact
+        self.network, self.n_beside, self.n_embedded = network, n_known, n_embedded
+        self.n_locations = network.n_locations
+        self.windows_interact, self.interact_by_mean = network.windows_interact, network.interact_by_mean
         self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:
@@ -58,15 +64,16 @@ class CovariateNetwork(ForecastNetwork):
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         rest, added = self.take_out_effects(past, covariates)
-        return self._put_back(self.network(rest, covariates), added)
+        return self._put_back(self.network(rest, self.embedded(covariates)), added)
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         rest, added = self.take_out_effects(past, covariates)
-        result = self.network.training_forecast(rest, covariates)
+        result = self.network.training_forecast(rest, self.embedded(covariates))
         return result._replace(forecast=self._put_back(result.forecast, added))
 
     def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
-        return self.network.observed_own_targets(past, covariates)  # what is taken out leaves gaps where they are
+        # What is taken out leaves gaps where they are.
+        return self.network.observed_own_targets(past, self.embedded(covariates))
 
     def take_out_effects(self, past: Tensor, covariates: Covariates | None) -> tuple[Tensor, Tensor]:
         """The past without the covariates' effect, and the effect on the forecast.
@@ -77,6 +84,9 @@ class CovariateNetwork(ForecastNetwork):
         output : (batch, context_length, n_series) and (batch, horizon, n_targets)
         """
         known_past, known_future, static = covariates or Covariates()
+        known_past, known_future = (
+            None if known is None else known[..., : self.n_beside] for known in (known_past, known_future)
+        )
         added = past.new_zeros(past.shape[0], self.horizon, self.n_targets)
         if self.static_effect is not None and static is None:
             raise ValueError("this network was trained with static covariates; give them")
@@ -92,6 +102,13 @@ class CovariateNetwork(ForecastNetwork):
             deviation, _ = observed_std_mean(targets, is_observed(targets), dim=1)
             added = added + shift * deviation
         return past, added
+
+    def embedded(self, covariates: Covariates | None) -> Covariates | None:
+        """The covariates that the wrapped network takes."""
+        if covariates is None or covariates.known_past is None or covariates.known_future is None:
+            return covariates
+        past, future = (known[..., self.n_beside :] for known in (covariates.known_past, covariates.known_future))
+        return covariates._replace(known_past=past, known_future=future) if self.n_embedded else None
 
     def _put_back(self, forecast: Tensor, added: Tensor) -> Tensor:
         located = torch.arange(self.n_outputs, device=forecast.device) < self.n_locations
@@ -144,6 +161,7 @@ def build_network(
     *,
     n_locations: int | None = None,
     n_known: int = 0,
+    n_calendar: int = 0,
     n_static: int = 0,
 ) -> ForecastNetwork:
     """A network ready for its covariates: wrapped, unless there are none or it takes them itself.
@@ -158,8 +176,12 @@ def build_network(
         The network's hyperparameters.
     n_locations : int or None
         See `ForecastNetwork`; None: all outputs live on the scale of the data.
-    n_known, n_static : int
-        Number of covariates known in the future, and of those constant in time.
+    n_known : int
+        Number of covariates known in the future.
+    n_calendar : int
+        How many of them, the last ones, are features of the calendar.
+    n_static : int
+        Number of covariates constant in time.
     """
     if n_targets < n_series and not network_class.mixes_series(config):
         warnings.warn(
@@ -168,8 +190,9 @@ def build_network(
             stacklevel=2,
         )
     shape = (n_series, n_targets, context_length, horizon, config, n_outputs)
-    embedded = network_class.embeds_known(config)
-    network: ForecastNetwork = cast(Any, network_class)(*shape, **({"n_known": n_known} if embedded else {}))
+    embeds = network_class.embeds_known(config)
+    n_embedded = n_calendar if embeds else 0
+    network: ForecastNetwork = cast(Any, network_class)(*shape, **({"n_known": n_embedded} if embeds else {}))
     network.n_locations = n_outputs if n_locations is None else n_locations
-    beside = 0 if embedded else n_known
-    return CovariateNetwork(network, beside, n_static) if beside or n_static else network
+    beside = n_known - n_embedded
+    return CovariateNetwork(network, beside, n_static, n_embedded) if beside or n_static else network

@@ -23,6 +23,7 @@ from pathlib import Path
 from studies.faults.faults import GROUPS
 from studies.faults.files_and_states import FILES, STATES
 from studies.faults.hosts import HOSTS
+from studies.faults.intervals_and_steps import INTERVALS, STEPS
 from studies.faults.judging import UNCLEAR, verdict_on
 from studies.faults.page import write_page
 
@@ -35,6 +36,8 @@ ROWS = {
         for group, faults in GROUPS.items()
         for fault in faults
     },
+    **{("Intervals", name): judge for name, judge in INTERVALS.items()},
+    **{("Fewer and more steps", name): judge for name, judge in STEPS.items()},
     **{("State", name): judge for name, judge in STATES.items()},
     **{("Model files and disks", name): judge for name, judge in FILES.items()},
 }  # fmt: skip

@@ -25,6 +25,7 @@ class Case:
     history: Any = None
     new_rows: Any = None
     settings: dict[str, Any] = field(default_factory=dict)
+    ahead: pd.Index | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Fault:
         is that of `repaired` as well; or never, because no forecast can be right.
     repaired : callable or None
         The case as the user would repair it.
+    ahead : Index or None
+        The rows to forecast, where they do not follow at the first step of the index.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Fault:
     names: str
     right: Literal["sane", "repaired", "none"]
     repaired: Callable[[], Case] | None = None
+    ahead: pd.Index | None = None
 
 
 def waves(index: pd.Index = HOURS, n_series: int = 3) -> pd.DataFrame:
@@ -97,6 +101,12 @@ X = pd.DataFrame(
 )
 SEEN, AHEAD = X.iloc[:N_ROWS], X.iloc[N_ROWS : N_ROWS + 8]
 
+MONTHS = pd.date_range("2010-01-01", periods=N_ROWS + 8, freq="MS", name="time")
+FIFTEENTHS = MONTHS + pd.Timedelta("14D")
+WEDNESDAYS = MONTHS[::3].map(lambda day: pd.offsets.WeekOfMonth(week=2, weekday=2).rollforward(day))
+OFFICE = pd.date_range(HOURS[0], periods=2 * N_ROWS, freq="h")
+OFFICE = pd.DatetimeIndex(OFFICE[(OFFICE.hour >= 8) & (OFFICE.hour <= 16) & (OFFICE.dayofweek < 5)], name="time")
+
 SOUND = [Fault("none: sound data", WHOLE, "nothing", "sane")]
 
 INDEX = [
@@ -105,6 +115,10 @@ INDEX = [
     Fault("a time twice", lambda: Case(_rows(*range(100), 99, *range(100, N_ROWS))), "2024-01-05 03:00", "none"),
     Fault("a row missing", lambda: Case(Y.drop(HOURS[150])), "2024-01-07 0[57]:00", "none"),
     Fault("a day missing", lambda: Case(Y.drop(HOURS[120:144])), "2024-01-0[567]", "none"),
+    Fault("hours that lack 16, in steps that business hours have too", lambda: Case(Y.drop(HOURS[137:153])), "2024-01-0[67]", "none"),
+    Fault("the 15th of each month", lambda: Case(waves(FIFTEENTHS[:N_ROWS])), "index|freq|step|labels", "sane", ahead=FIFTEENTHS[N_ROWS:]),
+    Fault("the third Wednesdays of quarters", lambda: Case(waves(WEDNESDAYS[:-8])), "index|freq|step|labels", "sane", ahead=WEDNESDAYS[-8:]),
+    Fault("office hours from 8 to 16", lambda: Case(waves(OFFICE[:-8])), "index|freq|step|labels|hour", "sane", ahead=OFFICE[-8:]),
     Fault("a missing time (NaT)", lambda: Case(Y.set_axis(HOURS.insert(5, pd.NaT)[:N_ROWS])), "row 5|NaT", "none"),
     Fault("hours over the change to winter time", lambda: Case(waves(_berlin("2024-10-24"))), "time zone", "sane"),
     Fault("hours over the change to summer time", lambda: Case(waves(_berlin("2024-03-28"))), "time zone", "sane"),
@@ -143,6 +157,8 @@ VALUES = [
     Fault("a tenth of the values missing", lambda: Case(GAPPY), ITS_GAPS, "sane"),
     Fault("the newest value missing", lambda: Case(_at(-1, np.nan)), ITS_GAPS, "sane"),
     Fault("values missing in the history to forecast from", lambda: Case(Y, history=GAPPY), ITS_GAPS, "sane"),
+    Fault("one column out for a whole context before the forecast", lambda: Case(Y, history=_at(slice(-30, None), np.nan)), "s1", "sane"),
+    Fault("a column that stood still in training and moves after", lambda: Case(_at(slice(0, 128), 6.0)), "s1", "sane"),
     Fault("a column without a value", lambda: _changed(s1=np.nan), ITS_GAPS, "none"),
     Fault("an infinite value", lambda: Case(_at(130, np.inf)), "s1.*(10:00|130)", "none"),
     Fault("a constant column", lambda: _changed(s1=5.0), "s1", "sane"),
@@ -165,6 +181,7 @@ COLUMNS = [
     Fault("names of several kinds", _renamed([0, "a", None]), "column|name", "sane"),
     Fault("names in two levels", _renamed(pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "x")])), "column|name", "sane"),
     Fault("columns in another order to forecast from", lambda: Case(Y, history=Y[["s2", "s0", "s1"]]), "s[012]|column", "repaired", lambda: Case(Y, history=Y)),
+    Fault("a column too many to forecast from", lambda: Case(Y, history=Y.assign(extra=1.0)), "extra|components?|columns?|channels", "repaired", lambda: Case(Y, history=Y)),
     Fault("a column missing to forecast from", lambda: Case(Y, history=Y[["s0", "s2"]]), "s1|components?|columns?|channels", "sane"),
 ]  # fmt: skip
 
@@ -174,6 +191,7 @@ TIMES = [
     Fault("a history of days for a model of hours", lambda: Case(Y, history=waves(pd.date_range("2024-01-08", periods=60, name="time"))), "step|freq", "none"),
     Fault("a history with integers as time for a model of dates", lambda: Case(Y, history=Y.set_axis(range(N_ROWS, 2 * N_ROWS))), "step|freq|index", "none"),
     Fault("a history with a row missing", lambda: Case(Y, history=Y.drop(HOURS[150])), "2024-01-07 0[57]:00", "none"),
+    Fault("a history in another time zone", lambda: Case(Y.tz_localize("UTC"), history=Y.tz_localize("UTC").tz_convert("Asia/Tokyo")), "zone", "repaired", lambda: Case(Y.tz_localize("UTC"), history=Y.tz_localize("UTC"))),
     Fault("new rows after a gap", lambda: Case(Y, new_rows=waves(HOURS + pd.Timedelta("300h"))), "gap", "none"),
     Fault("new rows between the hours", lambda: Case(Y, new_rows=waves(pd.date_range("2024-01-07 15:30", periods=8, freq="h", name="time"))), "irregular|step|freq", "none"),
     Fault("new rows with a time zone, old ones without", lambda: Case(Y, new_rows=waves(pd.date_range(HOURS[-1], periods=9, freq="h", tz="UTC", name="time")[1:])), "zone|tz-", "none"),
@@ -185,6 +203,7 @@ KNOWN = [
     Fault("an infinite covariate", lambda: Case(Y, SEEN.where((SEEN.index != HOURS[9])[:, None], np.inf), AHEAD), "push", "none"),
     Fault("covariates with a time zone, series without", lambda: Case(Y, SEEN.tz_localize("UTC"), AHEAD.tz_localize("UTC")), "zone|tz|time", "none"),
     Fault("covariates by day, series by hour", lambda: Case(Y, X.set_axis(pd.date_range(HOURS[0], periods=len(X), name="time")), AHEAD), "2024-01-01 01:00|freq|step|push", "none"),
+    Fault("covariates of the future, of a model that was trained without", lambda: Case(Y, None, AHEAD), "X|covariate|futr|push|exogenous", "repaired", WHOLE),
     Fault("another covariate in the future", lambda: Case(Y, SEEN, AHEAD.rename(columns={"push": "pull"})), "pu(sh|ll)", "none"),
 ]  # fmt: skip
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from studies.faults.faults import SEEN
+
 CONTEXT, HORIZON, SEED = 24, 8, 0
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False}
 
@@ -22,6 +24,8 @@ class Host(Protocol):
     def refit(self, model: Any, y: Any) -> Any: ...
     def forecast(self, model: Any, history: Any = None, X: Any = None) -> pd.DataFrame: ...
     def update(self, model: Any, rows: Any) -> Any: ...
+    def first_steps(self, model: Any, n: int, X: Any) -> Any: ...
+    def interval(self, y: Any, coverage: float, lower: float | None) -> tuple[Any, Any]: ...
     def save(self, model: Any, path: Path) -> None: ...
     def load(self, path: Path) -> Any: ...
 
@@ -45,6 +49,13 @@ class Core:
 
     def update(self, model, rows):
         return model.update(rows, retrain=False)
+
+    def first_steps(self, model, n, X):
+        return model.predict(X=X, horizon=n)
+
+    def interval(self, y, coverage, lower):
+        bounds = self.fit(y, lower=lower).predict_interval(coverage).to_numpy().reshape(HORIZON, -1, 2)
+        return bounds[..., 0], bounds[..., 1]
 
     def save(self, model, path):
         model.save(path)
@@ -75,6 +86,13 @@ class Sktime(Core):
 
     def update(self, model, rows):
         return model.update(rows, update_params=False)
+
+    def first_steps(self, model, n, X):
+        return model.predict(fh=range(1, n + 1), X=X)
+
+    def interval(self, y, coverage, lower):
+        bounds = self.fit(y, lower=lower).predict_interval(coverage=coverage).to_numpy().reshape(HORIZON, -1, 2)
+        return bounds[..., 0], bounds[..., 1]
 
     def save(self, model, path):
         model.save(path)
@@ -112,9 +130,27 @@ class Darts:
     def forecast(self, model, history=None, X=None):
         arguments = {} if history is None else {"series": self._series(history)}
         if X is not None:  # darts reads the covariates of the context too
-            X = pd.concat([self.seen_X.set_axis(X.columns, axis=1), X])
+            seen = SEEN if self.seen_X is None else self.seen_X
+            X = pd.concat([seen.set_axis(X.columns, axis=1), X])
             arguments["future_covariates"] = self._series(X, "X")
         return model.predict(HORIZON, **arguments).to_dataframe()
+
+    def first_steps(self, model, n, X):
+        if X is not None:
+            X = {"future_covariates": self._series(pd.concat([self.seen_X, X]), "X")}
+        return model.predict(n, **(X or {}), show_warnings=False).to_dataframe()
+
+    def interval(self, y, coverage, lower):
+        from darts.utils.likelihood_models.torch import QuantileRegression
+
+        levels = [round(0.5 - coverage / 2, 9), 0.5, round(0.5 + coverage / 2, 9)]
+        settings = {"likelihood": QuantileRegression(levels)} | self._bounds(lower)
+        found = self.fit(y, **settings).predict(HORIZON, predict_likelihood_parameters=True).values()
+        bounds = found.reshape(HORIZON, -1, 3)
+        return bounds[..., 0], bounds[..., 2]
+
+    def _bounds(self, lower):
+        return {} if lower is None else {"lower": lower}
 
     def save(self, model, path):
         model.save(str(path))
@@ -135,6 +171,9 @@ class StockDarts(Darts):
 
         return NLinearModel(**_darts(settings))
 
+    def _bounds(self, lower):
+        return {}  # it has none
+
     def _series(self, data, name="y"):
         from darts import TimeSeries
 
@@ -149,7 +188,7 @@ class StockDarts(Darts):
 class NeuralForecast:
     """A model of neuralforecast: long frames with a row for each series and time; MLP where there are covariates."""
 
-    title, lacks = "neuralforecast", frozenset({"update"})
+    title, lacks = "neuralforecast", frozenset({"update", "steps", "intervals"})
 
     def fit(self, y, X=None, **settings):
         from neuralforecast import NeuralForecast as Library
@@ -213,7 +252,7 @@ class NeuralForecast:
 class StockSktime(Sktime):
     """The LTSF-Linear of sktime."""
 
-    title, lacks = "sktime", frozenset({"covariates"})
+    title, lacks = "sktime", frozenset({"covariates", "steps", "intervals"})
 
     def fit(self, y, X=None, **settings):
         import torch

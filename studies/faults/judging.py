@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ RIGHT, CLEAR, UNCLEAR, WRONG, ABSENT = "right result", "clear error", "unclear e
 def verdict_on(host: Host, fault: Fault) -> str:
     """Put a library before a fault; see `docs/evidence/faults.md` for the rules in words."""
     case = fault.broken()
-    if (case.new_rows is not None and "update" in host.lacks) or (case.X is not None and "covariates" in host.lacks):
+    has_covariates = case.X is not None or case.X_ahead is not None
+    if (case.new_rows is not None and "update" in host.lacks) or (has_covariates and "covariates" in host.lacks):
         return ABSENT
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -27,6 +29,8 @@ def verdict_on(host: Host, fault: Fault) -> str:
         except (Exception, SystemExit) as error:
             return on_error(error, fault.names)
     wrong = "a forecast all the same" if fault.right == "none" else ""
+    if fault.ahead is not None:
+        case = replace(case, ahead=fault.ahead)
     if fault.right == "repaired":
         assert fault.repaired is not None
         repaired = fault.repaired()
@@ -75,7 +79,7 @@ def _is_wrong(forecast: Any, case: Case) -> str:
     if isinstance(before, pd.DataFrame):
         if list(map(str, forecast.columns)) != list(map(str, before.columns)):
             return f"columns {list(forecast.columns)}"
-        expected, index = _continued(before.index), forecast.index
+        expected, index = _continued(before.index) if case.ahead is None else case.ahead, forecast.index
         if getattr(index, "tz", None) is None and getattr(expected, "tz", None) is not None:
             return "time zone lost"
         if list(index) != list(expected):

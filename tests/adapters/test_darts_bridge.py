@@ -9,7 +9,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 from samovar_darts.bridge import from_core
 from samovar_darts.models import ALL_MODELS
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
 from tests.conftest import suited

@@ -58,7 +58,7 @@ def waves(n_rows=80, n_components=2, seed=0, dtype=np.float32):
 
 
 def covariates_of(series, kinds, seed=1, n_more=24):
-    """The series, with static covariates if asked for, and the arguments that hold the other kinds."""
+    """The series, with static covariates if requested, and the arguments that hold the other kinds."""
     arguments = {
         kind: waves(len(series) + n_more, n_components=3, seed=seed) for kind in kinds if kind != "static_covariates"
     }
@@ -276,8 +276,9 @@ def test_load_weights(model_class, tmp_path):
     other.load_weights(str(tmp_path / "model.pt"))
     parameters = [one.predict(6, series=series, predict_likelihood_parameters=True).values() for one in (model, other)]
     np.testing.assert_array_equal(*parameters)
-    with pytest.raises(ValueError, match="d_model=16, should be d_model=8"):
-        make(model_class, likelihood=GaussianLikelihood(), d_model=16).load_weights(str(tmp_path / "model.pt"))
+    if "d_model" in model_class.__dataclass_fields__:
+        with pytest.raises(ValueError, match="d_model=16, should be d_model=8"):
+            make(model_class, likelihood=GaussianLikelihood(), d_model=16).load_weights(str(tmp_path / "model.pt"))
 
 
 def test_checkpoints(model_class, tmp_path):
@@ -317,8 +318,9 @@ def test_a_mistyped_name_is_refused(model_class):
 
 
 def test_a_value_out_of_range_is_named(model_class):
-    with pytest.raises(ValueError, match="d_model must be at least 1, got -1"):
-        make(model_class, d_model=-1).fit(waves())
+    if "d_model" in model_class.__dataclass_fields__:
+        with pytest.raises(ValueError, match="d_model must be at least 1, got -1"):
+            make(model_class, d_model=-1).fit(waves())
     if "n_heads" in model_class.__dataclass_fields__:
         with pytest.raises(ValueError, match="n_heads must divide d_model, got n_heads=3"):
             make(model_class, n_heads=3).fit(waves())
@@ -327,11 +329,22 @@ def test_a_value_out_of_range_is_named(model_class):
             make(model_class, input_chunk_length=1).fit(waves())
 
 
+def test_the_documentation_has_every_parameter_once(model_class):
+    documentation = inspect.cleandoc(model_class.__doc__)
+    assert documentation.count("\nParameters\n---") == 1
+    *named, _ = inspect.signature(model_class).parameters.values()  # the last is **kwargs
+    for parameter in named:
+        (line,) = (line for line in documentation.splitlines() if line.startswith(f"{parameter.name} : "))
+        if parameter.default is not inspect.Parameter.empty:
+            shown = f'"{parameter.default}"' if isinstance(parameter.default, str) else str(parameter.default)
+            assert line.endswith(f"default {shown}"), line
+
+
 def test_the_signature_shows_every_hyperparameter(model_class):
     shown = inspect.signature(model_class).parameters
     network = {field.name for field in fields(model_class)}
     assert {"input_chunk_length", "output_chunk_length", "sharpness_rho", "calendar"} | network <= set(shown)
-    assert shown["d_model"].default == model_class.d_model
+    assert {name: shown[name].default for name in network} == {name: getattr(model_class, name) for name in network}
     assert shown["sharpness_rho"].default == model_class.recipe.sharpness_rho
 
 

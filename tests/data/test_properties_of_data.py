@@ -161,7 +161,9 @@ def test_no_column_decides_a_loss_on_held_out_rows(data, n_rows, kind):
     np.testing.assert_array_equal(bounded.center, scaler.center)
     scaled = np.nan_to_num(bounded.transform(held_out).astype(np.float64))
     counts = np.maximum((~np.isnan(held_out)).sum(axis=0), 1)
-    assert ((scaled**2).sum(axis=0) / counts <= 25.001).all()
+    mean, square = scaled.sum(axis=0) / counts, (scaled**2).sum(axis=0) / counts
+    assert (square <= 25.001).all()  # 5 scales from the center of training
+    assert (square - mean**2 <= 9.001).all()  # and 3 in movement
 
 
 @settings(max_examples=300)

@@ -117,6 +117,20 @@ def test_a_column_that_hardly_moved_does_not_decide_the_validation_loss():
     assert "TEMP" not in str(told[0].message)
 
 
+def test_what_drifts_is_scaled_as_before_and_what_begins_to_move_is_not():
+    generator = np.random.default_rng(0)
+    rows = np.arange(1000)
+    drifting = np.stack([rows, rows**1.5, generator.normal(size=1000) + 4 * (rows >= 800), np.sin(rows / 400)], axis=1)
+    walks = generator.normal(size=(1000, 200)).cumsum(0)
+    moving = np.where(rows < 800, 1.0, 4.0) * generator.normal(size=1000)  # four times as far, at the same level
+    values = np.column_stack([drifting, walks, moving])
+    scaler = Scaler.fit(values[:800], "standard")
+    raised = scaler.bounded_by([values[800:900], values[900:]]).scale > scaler.scale
+    assert raised[-1]
+    assert raised[:4].tolist() == [False] * 4
+    assert raised[4:-1].sum() <= 2  # of 200 random walks
+
+
 def test_a_warning_names_the_series_that_is_raised_most_first():
     still = Scaler.fit(np.array([[0.0, 1.0], [0.01, 2.0]]), "standard")
     pairs = {

@@ -1,4 +1,4 @@
-"""What a model file holds, what writing one leaves behind, and what reading one refuses."""
+"""What a model file holds, what writing one leaves, and what reading one refuses."""
 
 import errno
 import json
@@ -112,7 +112,7 @@ def test_a_digest_covers_the_header_too(path):
     """Not the weights alone: a context, a scale or a column's name that changed would go unnoticed."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 4'):
+    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 5'):
         at = content.index(text) + len(text) - 1
         assert at < length
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]

@@ -128,8 +128,14 @@ def test_bad_hyperparameters_are_named(network_class, config_class, wrong, named
         build(network_class, config_class, **wrong)
 
 
-@every_network
-@pytest.mark.parametrize(("series_at_once", "compiled"), [(1, False), (2, False), (9, False), (2, True)])
+# What is computed again is computed by the code that the three share; compiling takes long, so one of them is compiled.
+@pytest.mark.parametrize(
+    ("network_class", "config_class", "series_at_once", "compiled"),
+    [
+        *((*network, series_at_once, False) for network in NETWORKS for series_at_once in (1, 2, 9)),
+        (*NETWORKS[0], 2, True),
+    ],
+)
 def test_parts_that_are_computed_again_have_the_same_values_and_gradients(
     network_class, config_class, series_at_once, compiled
 ):
@@ -144,8 +150,10 @@ def test_parts_that_are_computed_again_have_the_same_values_and_gradients(
     torch.testing.assert_close(again.eval()(window(6)), plain.eval()(window(6)))
 
 
-@every_network
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("network_class", "config_class", "compiled"),
+    [*((*network, False) for network in NETWORKS), (*NETWORKS[0], True)],
+)
 def test_what_is_computed_again_drops_the_same(network_class, config_class, compiled):
     torch._dynamo.reset()
     at_once = build(network_class, config_class, dropout=0.5, segment_length=3)

@@ -80,10 +80,16 @@ def test_no_validation_target_is_trained_on():
 
 def test_scaler_sees_training_rows_only(tiny, y):
     y = y.copy()
-    y.iloc[-32:] += y.iloc[:128].std(ddof=0)  # the held-out fifth
-    scaler = SAMoVARForecaster(**tiny, validation_fraction=0.2).fit(y).scaler_
-    np.testing.assert_allclose(scaler.center, y.iloc[:128].mean())
-    np.testing.assert_allclose(scaler.scale, y.iloc[:128].std(ddof=0))
+    training = y.iloc[:128]
+    y.iloc[-32:, :2] += 1e6  # the held-out fifth
+    y.iloc[-32:, 2] += training["s2"].std(ddof=0)
+    with pytest.warns(UserWarning, match=r"y column 's0' moves .* as far .*\(raised too: y column 's1'\)"):
+        scaler = SAMoVARForecaster(**tiny, validation_fraction=0.2).fit(y).scaler_
+    np.testing.assert_allclose(scaler.center, training.mean())
+    np.testing.assert_allclose(scaler.scale[2], training["s2"].std(ddof=0))
+    # The one thing that held-out rows change: no column decides the loss there; see `Scaler.bounded_by`.
+    away = np.sqrt(((y.iloc[-32:] - training.mean()) ** 2).mean())
+    np.testing.assert_allclose(scaler.scale[:2], away[:2])
 
 
 def test_accumulated_batches_equal_one_large_batch():
@@ -269,10 +275,10 @@ def test_losses_are_logged_where_asked(tiny, y, tmp_path, logger):
 
 
 def test_a_progress_bar_only_when_asked(tiny, capsys):
-    for verbose in (0, 1):
+    for verbose in (0, "auto", 1):
         SAMoVARForecaster(**tiny, verbose=verbose).fit(waves())
-        printed = capsys.readouterr().out
-        assert ("Epoch" in printed) == bool(verbose)
+        printed = capsys.readouterr().err
+        assert ("epoch 1 of at most 2, training loss" in printed) == (verbose == 1)
 
 
 def test_averaged_weights_follow_the_formula():

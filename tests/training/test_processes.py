@@ -1,4 +1,4 @@
-"""Pickles, copies, workers, threads and devices; what a fit leaves behind, and what it does not touch."""
+"""Pickles, copies, workers, threads and devices; what a fit leaves, and what it does not touch."""
 
 import copy
 import logging

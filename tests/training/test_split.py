@@ -1,4 +1,4 @@
-"""Windows of many series: cut from each alone, without those that say nothing, drawn as often as asked for."""
+"""Windows of many series: cut from each alone, without those that say nothing, drawn as often as is chosen."""
 
 from dataclasses import dataclass
 
@@ -77,7 +77,7 @@ def test_no_window_reaches_into_another_series(seed):
         for row in [] if windows is None else rows_of(windows):
             shown = row[~np.isnan(row)]
             assert len(set(shown // 1000)) == 1
-            np.testing.assert_array_equal(np.diff(shown), 1)  # consecutive rows, missing ones only in front
+            np.testing.assert_array_equal(np.diff(shown), 1)  # consecutive rows, missing ones only before them
             assert not np.isnan(row[CONTEXT:]).any()
             boundary = every[int(shown[0] // 1000) - 1].n_training
             assert (row[CONTEXT] % 1000 >= boundary) if held_out else (row[-1] % 1000 < boundary)
@@ -95,7 +95,7 @@ def test_no_window_reaches_into_another_series(seed):
         (1, CONTEXT, 0),
     ],
 )
-def test_short_series_are_filled_up_in_front(n_rows, fill, n_windows):
+def test_short_series_are_filled_up_before_their_first_row(n_rows, fill, n_windows):
     train, _ = split(series(1, 16), series(2, n_rows))
     short = [row for row in rows_of(train) if row[-1] >= 2000]
     assert len(short) == n_windows
