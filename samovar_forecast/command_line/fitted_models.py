@@ -69,10 +69,12 @@ def explain(
     known: Known = None,
     layout: Any = None,
 ) -> None:
-    """Take the next forecast apart into what each past segment adds to it, in units of the series.
+    """Say what the past does to the next forecast, in units of the series.
 
-    A row for each target, step and part: "level", "own" (the newest segment itself), and "lag 1 context" or "lag 1
-    main" for what the autoregression adds. The parts add up to the forecast.
+    Of SAMoVAR and FixedVAR a row for each target, step and part: "level", "own" (the newest segment itself), and
+    "segment 1 context" or "segment 1 main" for what the autoregression adds. The parts add up to the forecast. Of the
+    other models a row for each target, source and lag: by how much the forecast changes if the past value were one
+    standard deviation higher.
     """
     import pandas as pd
 
@@ -86,14 +88,17 @@ def explain(
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
     with files_for_arguments(data, known):
-        reading = forecaster.explain(y, X, influence=False)
-    parts = [
-        reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
-        reading["own"].to_series().rename("value").reset_index().assign(part="own"),
-    ]
-    lags = reading["contribution"].to_series().rename("value").reset_index()
-    parts.append(lags.assign(part="lag " + lags["lag"].astype(str) + " " + lags["token"].astype(str)))
-    table = pd.concat(parts)[["series", "step", "part", "value"]].sort_values(["series", "step"], kind="stable")
+        reading = forecaster.explain(y, X, lag_matrices=False)
+    if "contribution" in reading:
+        parts = [
+            reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
+            reading["own"].to_series().rename("value").reset_index().assign(part="own"),
+        ]
+        added = reading["contribution"].to_series().rename("value").reset_index()
+        parts.append(added.assign(part="segment " + added["segment"].astype(str) + " " + added["token"].astype(str)))
+        table = pd.concat(parts)[["series", "step", "part", "value"]].sort_values(["series", "step"], kind="stable")
+    else:
+        table = reading["influence"].to_series().reset_index()[["series", "source", "lag", "influence"]]
     table = table.set_index("series")
     if output is None:
         typer.echo(table.to_csv(float_format="%.6g"), nl=False)

@@ -55,7 +55,11 @@ def test_explain_writes_parts_that_add_up(folder, y):
     sums = parts.groupby(["series", "step"])["value"].sum().to_xarray()
     np.testing.assert_allclose(sums, reading["forecast"].sel(series=sums.series, step=sums.step), rtol=1e-5)
     call("fit", "sales.csv", "--model", "samformer", *TINY[:10], "-o", "other")
-    assert "no autoregressive weights" in refused("explain", "other")
+    call("explain", "other", "-o", "influence.csv")
+    influence = pd.read_csv("influence.csv")
+    assert list(influence.columns) == ["series", "source", "lag", "influence"]
+    expected = Forecaster.load("other").explain(lag_matrices=False)["influence"]
+    np.testing.assert_allclose(influence["influence"], expected.values.ravel(), rtol=1e-5)
 
 
 def test_export_writes_what_onnxruntime_reads(folder):
