@@ -18,7 +18,6 @@ from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
-from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
@@ -27,6 +26,7 @@ from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.forecasting.update import update
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
+from samovar_forecast.training.folds import check_fold
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.summary import TrainingSummary
 
