@@ -20,7 +20,6 @@ from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
@@ -123,6 +122,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
             ``training_summary_.interrupted`` is True. Pressed a second time, or before the first training step, it
             leaves the forecaster as it was.
         """
+        from samovar_forecast.evaluation.folds import check_fold  # whose room loads xarray
+
         with interrupts_held_back():
             check_training_config(self)
             check_fold()

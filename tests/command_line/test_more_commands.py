@@ -50,12 +50,14 @@ def test_explain_writes_parts_that_add_up(folder, y):
     call("fit", "sales.csv", *TINY)
     call("explain", "model.safetensors", "-o", "parts.csv")
     parts = pd.read_csv("parts.csv")
-    assert {"level", "own", "lag 1 context", "lag 1 main"} <= set(parts["part"])
-    reading = Forecaster.load("model.safetensors").explain(influence=False)
+    assert {"level", "own", "segment 1 context", "segment 1 main"} <= set(parts["part"])
+    reading = Forecaster.load("model.safetensors").explain(lag_matrices=False)
     sums = parts.groupby(["series", "step"])["value"].sum().to_xarray()
     np.testing.assert_allclose(sums, reading["forecast"].sel(series=sums.series, step=sums.step), rtol=1e-5)
-    call("fit", "sales.csv", "--model", "samformer", *TINY[:10], "-o", "other")
-    assert "no autoregressive weights" in refused("explain", "other")
+    call("explain", "model.safetensors", "--influence", "-o", "influence.csv")
+    influence = pd.read_csv("influence.csv").set_index(["series", "source", "lag"])["influence"]
+    expected = reading["influence"].to_series()
+    np.testing.assert_allclose(influence.loc[expected.index], expected, rtol=1e-5)
 
 
 def test_export_writes_what_onnxruntime_reads(folder):
