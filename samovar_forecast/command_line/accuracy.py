@@ -173,6 +173,17 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     tell(f"saved {path}")
 
 
+def save_report(forecaster: Forecaster, frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
+    """Write the report of a backtest, with a reading of the model where one model made all forecasts."""
+    from samovar_forecast.evaluation.report import write_report
+
+    if hasattr(forecaster, "fitted_") and not forecaster.known_:
+        forecaster.report(result.backtest, path, y=frame, reference=result.naive)
+    else:
+        write_report(path, frame, result.backtest, reference=result.naive)
+    tell(f"saved {path}")
+
+
 def save_forecast_plot(
     forecaster: Forecaster, y: Any, points: Any, intervals: Any, coverage: float | None, path: Path
 ) -> None:

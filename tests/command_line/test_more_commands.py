@@ -58,6 +58,12 @@ def test_explain_writes_parts_that_add_up(folder, y):
     influence = pd.read_csv("influence.csv").set_index(["series", "source", "lag"])["influence"]
     expected = reading["influence"].to_series()
     np.testing.assert_allclose(influence.loc[expected.index], expected, rtol=1e-5)
+    call("fit", "sales.csv", "--model", "samformer", *TINY[:10], "-o", "other")
+    call("explain", "other", "-o", "influence.csv")
+    influence = pd.read_csv("influence.csv")
+    assert list(influence.columns) == ["series", "source", "lag", "influence"]
+    expected = Forecaster.load("other").explain(lag_matrices=False)["influence"]
+    np.testing.assert_allclose(influence["influence"], expected.values.ravel(), rtol=1e-5)
 
 
 def test_export_writes_what_onnxruntime_reads(folder):
@@ -124,6 +130,9 @@ def test_backtest_measures_quantiles_and_refits(folder, y):
     assert written["intervals"]["s1"]["pinball"] == pytest.approx(expected.loc["s1", "pinball"], rel=1e-4)
     table = call(*use).stdout
     assert all(word in table for word in ("80% interval", "coverage", "width", "pinball"))
+    pytest.importorskip("plotly")
+    call(*use, "--report", "report.html")
+    assert "<html" in Path("report.html").read_text()[:200].lower()
     refitted = json.loads(call("backtest", "sales.csv", *TINY, "--refit-every", 10, "--json").stdout)
     backtest = SAMoVARForecaster(**SETTINGS).backtest(y, start=y.index[80], refit_every=10)
     error = abs(backtest["forecast"] - backtest["actual"]).mean(("cutoff", "step")).sel(series="s1")
