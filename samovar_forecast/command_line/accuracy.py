@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,12 @@ def check_picture(path: Path) -> None:
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix.removeprefix(".").lower() not in known:
         raise ValueError(f"--plot {path} must end in one of {known}")
+
+
+def check_reports() -> None:
+    """Refuse a report before any work is done where the package that draws it is missing."""
+    if find_spec("plotly") is None:
+        raise ImportError("--report needs plotly: pip install 'samovar-forecast[report]'")
 
 
 def print_json(evaluations: Evaluations) -> None:

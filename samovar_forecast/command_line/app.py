@@ -10,6 +10,7 @@ from rich.console import Console
 
 from samovar_forecast.command_line.accuracy import (
     check_picture,
+    check_reports,
     first_test_row,
     first_unseen_row,
     print_json,
@@ -200,6 +201,7 @@ def backtest(
         check_picture(plot)
     if report is not None:
         check_output(report)
+        check_reports()
     levels = settings.pop("quantiles", None) if model_file is not None else settings.get("quantiles")
     if refit_every is not None and (model_file is not None or series is not None):
         raise ValueError("--refit-every trains a single series anew; leave --model-file and --series out")
