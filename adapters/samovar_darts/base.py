@@ -235,6 +235,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return dataset
 
     def _setup_for_predict(self, n: int, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        assert self.model is not None  # darts forecasts with a model that has been made
         self.model.outages = getattr(dataset, "outages", None)  # of a dataset of one's own none are known
         return super()._setup_for_predict(n, dataset, *args, **kwargs)
 

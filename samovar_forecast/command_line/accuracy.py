@@ -198,7 +198,7 @@ def save_forecast_plot(
     import pandas as pd
 
     from samovar_forecast.data.panel import read_panel
-    from samovar_forecast.evaluation.pictures.forecasts import MOST_PANELS, plot_forecast
+    from samovar_forecast.evaluation.pictures import MOST_PANELS, plot_forecast
     from samovar_forecast.evaluation.pictures.style import heading, panels
 
     targets = forecaster.targets_

@@ -162,7 +162,7 @@ class SegmentNetwork(ForecastNetwork):
 
     # The compiler cannot trace what is computed twice with the same random numbers. PyTorch marks such functions of its
     # own so: `torch.compiler.disable` loads the compiler at once, which is a third of the time of the import.
-    @torch._disable_dynamo  # type: ignore[untyped-decorator]
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def _computed_again(self, tokens: Tensor) -> Tensor:
         return self._in_parts(partial(checkpoint, self._decoded, use_reentrant=False), tokens)
 
