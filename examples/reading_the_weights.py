@@ -25,16 +25,16 @@ parts = pd.DataFrame(
         "level and bias": reading.baseline.sel(series="demand"),
         "newest segment itself": reading.own.sel(series="demand"),
         **{
-            f"lag {lag}": reading.contribution.sel(series="demand", lag=lag).sum("token")
-            for lag in reading.lag.values[:3]
+            f"segment {number}": reading.contribution.sel(series="demand", segment=number).sum("token")
+            for number in reading.segment.values[:3]
         },
-        "older lags": reading.contribution.sel(series="demand", lag=slice(4, None)).sum(["lag", "token"]),
+        "older segments": reading.contribution.sel(series="demand", segment=slice(4, None)).sum(["segment", "token"]),
         "sum": reading.forecast.sel(series="demand"),
         "predict()": forecaster.predict()["demand"].to_numpy(),
     }
 )
 print(parts.head(3).round(2).T.to_string(header=False))
 
-print("\nHow strongly each past segment moves the forecast of demand (lag 1 = the newest 12 hours):")
-influence = reading.influence.sel(series="demand").to_pandas()
+print("\nBy how much the forecast changes if a past value were one deviation higher (lag 1 = the newest hour):")
+influence = reading.influence.sel(series="demand", lag=slice(1, 16)).to_pandas()
 print(influence.round(2).to_string())

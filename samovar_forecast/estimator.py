@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -20,9 +21,9 @@ from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.folds import check_fold
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration
@@ -35,6 +36,8 @@ from samovar_forecast.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from samovar_darts.base import DartsModel
     from samovar_sktime.base import SktimeForecaster
@@ -618,8 +621,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
         Returns
         -------
         xarray.Dataset
-            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once. Lags count
-            rows, lag 1 being the newest.
+            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once and before any
+            bounds. Lags count rows, lag 1 being the newest. Of an ensemble, contributions are the mean of its members,
+            and weights, tokens and attention have a first dimension `member`.
 
             - `lag_matrix` (series, source, lag, step): the derivative of the forecast by a past value, all that the
               network does with it included, in units of the series per unit of the source.
@@ -893,6 +897,120 @@ class Forecaster(TrainingConfig, BaseEstimator):
         windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
         ((scaler, frame),) = zip(scalers.values(), panel.frames.values(), strict=True)
         return windows, scaler, {"model": type(self).__name__, "cutoff": str(frame.index[-1])}
+
+    def plot(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        ax: Axes | None = None,
+    ) -> Figure:
+        """The coming forecast after its history, with a fan of intervals: a panel for each series.
+
+        Parameters
+        ----------
+        y, X, horizon, static
+            As in `predict`, for a single series.
+        series : sequence of names or None
+            Panels. None: the first six targets.
+        ax : matplotlib.axes.Axes or None
+            Where to draw one target. None: a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``figure.savefig("forecast.png")`` writes it. `samovar_forecast.evaluation.pictures` draws backtests, errors
+            and readings in the same style.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            As `predict`; if there are several series, or a name is not there.
+        """
+        from samovar_forecast.evaluation.pictures import plot_forecast
+
+        panel = self._fitted().data.read_history(y)
+        if len(panel.frames) > 1:
+            raise ValueError(f"plot takes one series, and there are {len(panel.frames)}; give one of them as y")
+        ((key, frame),) = panel.frames.items()
+        trained = self.fitted_.quantiles
+        levels = (
+            (0.05, 0.1, 0.25, 0.75, 0.9, 0.95) if trained is None and self.fitted_.calibration else trained or (0.5,)
+        )
+        _, forecasts = self._forecast_newest(y, X, horizon, static, levels)
+        index, points, by_level = forecasts[key]
+        targets = pd.Index(self.targets_, tupleize_cols=False)
+        columns = pd.MultiIndex.from_product([range(len(targets)), levels])
+        quantiles = pd.DataFrame(by_level.reshape(len(index), -1), index, columns)
+        return plot_forecast(frame, pd.DataFrame(points, index, targets), quantiles, series=series, ax=ax)
+
+    def report(
+        self,
+        backtest: xr.Dataset,
+        path: str | PathLike[str] = "report.html",
+        *,
+        y: pd.Series | pd.DataFrame | None = None,
+        X: PandasPanel | None = None,
+        reference: xr.Dataset | None = None,
+        series: Sequence[Hashable] | None = None,
+    ) -> Path:
+        """Write a report of a backtest: interactive forecasts, errors, calibration, reading, settings, in one file.
+
+        The file holds everything that it needs and opens without a network.
+
+        Parameters
+        ----------
+        backtest : Dataset
+            What `backtest` gives for a single series, best with quantiles.
+        path : path
+            Where to write.
+        y : Series, DataFrame or None
+            The rows that were backtested. With them the report shows the history before the first forecast, and reads
+            the model after the newest row. None: it shows the rows that were forecast, and reads the model after the
+            training data.
+        X : DataFrame or None
+            The known covariates of the steps after `y`, as in `predict`; without them the reading is left out where the
+            forecaster needs some.
+        reference : Dataset or None
+            Another backtest at the same cutoffs, such as the seasonal naive one.
+        series : sequence of names or None
+            Series with charts of their own. None: the first eight.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[report]`` is not installed.
+        ValueError
+            If a series is not in the backtest, or `y` does not hold the rows that were forecast.
+        """
+        from samovar_forecast.evaluation.report import observed_rows, write_report
+
+        data = self._fitted().data
+        names = list(backtest["series"].values.tolist() if series is None else series)[:8]
+        readable = (not data.known or X is not None) and (y is not None or not data.is_panel)
+        reading = self.explain(y, X, series=names, steps=[1], influence=False) if readable else None
+        return write_report(
+            path,
+            observed_rows(backtest, data.frequency) if y is None else y,
+            backtest,
+            reference=reference,
+            reading=reading,
+            summary=self.fitted_.summary,
+            settings=self.fitted_.hyperparameters,
+            series=series,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = {
     "fit", "predict", "predict_quantiles", "predict_interval", "backtest", "predict_in_sample", "residuals",
-    "update", "score", "explain", "explain_backtest", "influence_paths", "impulse_response", "save", "load", "to_onnx",
-    "to_sktime", "to_darts",
+    "update", "score", "explain", "explain_backtest", "influence_paths", "impulse_response", "plot", "report", "save",
+    "load", "to_onnx", "to_sktime", "to_darts",
 }  # fmt: skip
 OF_SKLEARN = {
     "get_params", "set_params",

@@ -9,7 +9,7 @@ import typer
 
 from samovar_forecast.command_line.errors import files_for_arguments
 from samovar_forecast.command_line.files import in_one, names_of_training, read_known, read_series, read_static
-from samovar_forecast.command_line.forecasters import keep, load
+from samovar_forecast.command_line.forecasters import keep, load, load_for_frames
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
 from samovar_forecast.command_line.telling import tell, with_quiet
@@ -43,6 +43,7 @@ def update(
     X = in_one(read_known(known, layout, names, forecaster))
     rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, place):
+        panel = forecaster.fitted_.data.read_history(in_one(panel), shortest=1)  # in the time zone of the model
         newest = {key: one.history.index[-1] for key, one in forecaster.series_.items()}
         new = {key: frame[frame.index > newest[key]] if key in newest else frame for key, frame in panel.frames.items()}
         count = sum(map(len, new.values()))
@@ -68,10 +69,12 @@ def explain(
     known: Known = None,
     layout: Any = None,
 ) -> None:
-    """Take the next forecast apart into what each past segment adds to it, in units of the series.
+    """Say what the past does to the next forecast, in units of the series.
 
-    A row for each target, step and part: "level", "own" (the newest segment itself), and "lag 1 context" or "lag 1
-    main" for what the autoregression adds. The parts add up to the forecast.
+    Of SAMoVAR and FixedVAR a row for each target, step and part: "level", "own" (the newest segment itself), and
+    "segment 1 context" or "segment 1 main" for what the autoregression adds. The parts add up to the forecast. Of the
+    other models a row for each target, source and lag: by how much the forecast changes if the past value were one
+    standard deviation higher.
     """
     import pandas as pd
 
@@ -80,19 +83,22 @@ def explain(
     if output is not None:
         check_output(output)
         check_ending(output)
-    forecaster = load(model_file)
+    forecaster = load_for_frames(model_file)
     names = split_names(series) or names_of_training(forecaster, model_file) if data or known else []
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
     with files_for_arguments(data, known):
-        reading = forecaster.explain(y, X, influence=False)
-    parts = [
-        reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
-        reading["own"].to_series().rename("value").reset_index().assign(part="own"),
-    ]
-    lags = reading["contribution"].to_series().rename("value").reset_index()
-    parts.append(lags.assign(part="lag " + lags["lag"].astype(str) + " " + lags["token"].astype(str)))
-    table = pd.concat(parts)[["series", "step", "part", "value"]].sort_values(["series", "step"], kind="stable")
+        reading = forecaster.explain(y, X, lag_matrices=False)
+    if "contribution" in reading:
+        parts = [
+            reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
+            reading["own"].to_series().rename("value").reset_index().assign(part="own"),
+        ]
+        added = reading["contribution"].to_series().rename("value").reset_index()
+        parts.append(added.assign(part="segment " + added["segment"].astype(str) + " " + added["token"].astype(str)))
+        table = pd.concat(parts)[["series", "step", "part", "value"]].sort_values(["series", "step"], kind="stable")
+    else:
+        table = reading["influence"].to_series().reset_index()[["series", "source", "lag", "influence"]]
     table = table.set_index("series")
     if output is None:
         typer.echo(table.to_csv(float_format="%.6g"), nl=False)

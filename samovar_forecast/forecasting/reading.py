@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,8 @@ from samovar_forecast.forecasting.lag_matrices import (
 from samovar_forecast.forecasting.outages import find_outages
 from samovar_forecast.networks.attention_weights import read_attention
 from samovar_forecast.networks.covariate_network import CovariateNetwork
-from samovar_forecast.networks.influence_paths import influence_paths
+from samovar_forecast.networks.ensemble import members_of
+from samovar_forecast.networks.influence_paths import InfluencePath, influence_paths
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
 from samovar_forecast.networks.samovar import SAMoVAR
 from samovar_forecast.networks.var_weights import read_weights
@@ -102,7 +103,7 @@ def explain(
         "forecast": (
             ("series", "step"),
             scaler.inverse(points[0], n_targets).T,
-            {"units": "units of the series", "meaning": "what `predict` returns"},
+            {"units": "units of the series", "meaning": "what `predict` returns, before any bounds"},
         ),
         "scale": (
             ("source",),
@@ -224,7 +225,8 @@ def read_paths(
     """The strongest influence paths of each target in one window; see `Forecaster.influence_paths`."""
     data, network = fitted.data, fitted.network
     past, covariates = _at_network(network, windows)
-    inner, rest, _ = _without_effects(network, past, covariates)
+    members = _members(network, past, covariates)
+    inner = members[0].network
     if not isinstance(inner, SAMoVAR):
         raise TypeError(
             f"{type(inner).__name__} has no influence paths: they belong to the autoregressive weights of "
@@ -234,20 +236,22 @@ def read_paths(
     if segment is not None and segment not in range(1, n_segments + 1):
         raise ValueError(f"segment must be from 1, the newest, to {n_segments}, got {segment!r}")
     source = None if segment is None else [2 * (n_segments - segment), 2 * (n_segments - segment) + 1]
-    found = [influence_paths(inner, rest, target, n_paths, source) for target in choice.targets]
+    found = [_strongest_paths(members, target, n_paths, source) for target in choice.targets]
     shape = (len(found), max(map(len, found), default=0))
     n_steps = steps_read(data)
     passed = np.zeros(shape, dtype=np.int64)
     head, segments = np.zeros(shape, dtype=np.int64), np.zeros((*shape, inner.n_layers + 1), dtype=np.int64)
+    of_member = np.zeros(shape, dtype=np.int64)
     tokens = np.full((*shape, inner.n_layers + 1), "", dtype=object)
     contribution = np.zeros((*shape, n_steps))
     for row, (target, paths) in enumerate(zip(choice.targets, found, strict=True)):
-        for rank, path in enumerate(paths):
+        for rank, (number, path) in enumerate(paths):
+            of_member[row, rank] = number
             places, scale = np.array(path.tokens), scaler.scale[-len(data.targets) :][target]
             passed[row, rank], head[row, rank] = len(places) - 1, path.head + 1
             segments[row, rank, : len(places)] = n_segments - places // 2
             tokens[row, rank, : len(places)] = np.array(["context", "main"], dtype=object)[places % 2]
-            contribution[row, rank] = path.contribution[:n_steps].double().cpu().numpy() * scale
+            contribution[row, rank] = path.contribution[:n_steps].double().cpu().numpy() * scale / len(members)
     series = "log(1 + series)" if data.log1p else "units of the series"
     dims = ("series", "path")
     meaning = {
@@ -272,10 +276,25 @@ def read_paths(
         "node": np.arange(inner.n_layers + 1),
         "step": np.arange(1, n_steps + 1),
     }
+    if len(members) > 1:
+        variables["member"] = (dims, of_member, {"units": "1"})
+        meaning["member"] = "member of the ensemble, counted from 0; a path is one of its weights"
     result = xr.Dataset(variables, labels, {"n_segments": n_segments, "segment_length": inner.segment_length})
     for name, text in meaning.items():
         result[name].attrs["meaning"] = text
     return result
+
+
+def _strongest_paths(
+    members: list[_Member], target: int, n_paths: int, source: list[int] | None
+) -> list[tuple[int, InfluencePath]]:
+    """The strongest paths of all members, with the number of their member."""
+    found = [
+        (number, path)
+        for number, member in enumerate(members)
+        for path in influence_paths(cast(SAMoVAR, member.network), member.past, target, n_paths, source)
+    ]
+    return sorted(found, key=lambda one: -float(one[1].contribution.square().mean()))[:n_paths]
 
 
 def _lag_matrices(
@@ -306,29 +325,37 @@ def _var_variables(
     logarithmic: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The forecast taken apart, of a network that has autoregressive weights."""
-    inner, rest, effect = _without_effects(network, past, covariates)
+    members = _members(network, past, covariates)
+    inner = members[0].network
     if not isinstance(inner, SAMoVAR):
         return {}, {}
-    reading = read_weights(inner, rest)
+    readings = [read_weights(cast(SAMoVAR, member.network), member.past) for member in members]
     n_targets, n_steps = network.n_targets, points.shape[1]
     scale, center = scaler.scale[-n_targets:, None], scaler.center[-n_targets:, None]  # (series, 1)
 
-    def steps(part: Tensor) -> NDArray[np.float64]:
-        return part.double().cpu().numpy()[..., :n_steps]
+    def steps(parts: list[Tensor]) -> NDArray[np.float64]:  # the mean of all members, as their forecast is
+        return np.mean([part.double().cpu().numpy()[..., :n_steps] for part in parts], axis=0)
+
+    def features(name: str, *dims: str) -> tuple[tuple[str, ...], NDArray[Any]]:
+        return _by_member([getattr(reading, name).cpu().numpy() for reading in readings], dims)
 
     alive = ~dead[:, None]
-    baseline = np.where(alive, steps(reading.baseline + effect[0].T), points[0].T)
+    baseline = np.where(
+        alive,
+        steps([reading.baseline + member.effect[0].T for reading, member in zip(readings, members, strict=True)]),
+        points[0].T,
+    )
     series = "log(1 + series)" if logarithmic else "units of the series"
     names = ("series", "segment", "token")
     variables = {
         "contribution": (
             (*names, "step"),
-            steps(reading.contribution) * (scale * alive)[:, :, None, None],
+            steps([reading.contribution for reading in readings]) * (scale * alive)[:, :, None, None],
             {"units": series, "meaning": "what the past token adds to the forecast through the autoregression"},
         ),
         "own": (
             ("series", "step"),
-            steps(reading.own) * scale * alive,
+            steps([reading.own for reading in readings]) * scale * alive,
             {"units": series, "meaning": "what the newest main token adds to the forecast directly"},
         ),
         "baseline": (
@@ -337,23 +364,19 @@ def _var_variables(
             {"units": series, "meaning": "level of the window, bias of the decoder and effect of known covariates"},
         ),
         "weights": (
-            ("series", "layer", "head", "segment", "token", "feature_in", "feature_out"),
-            reading.weights.cpu().numpy(),
+            *features("weights", "series", "layer", "head", "segment", "token", "feature_in", "feature_out"),
             {"units": "1", "meaning": "autoregressive weights, from features of a past token to the forecast token"},
         ),
         "tokens": (
-            (*names, "feature"),
-            reading.tokens.cpu().numpy(),
+            *features("tokens", *names, "feature"),
             {"units": "1", "meaning": "past tokens at the entrance of the attention stack"},
         ),
         "token_contribution": (
-            (*names, "feature"),
-            reading.added.cpu().numpy(),
+            *features("added", *names, "feature"),
             {"units": "1", "meaning": "past tokens times weights"},
         ),
         "forecast_token": (
-            ("series", "feature"),
-            reading.forecast_token.cpu().numpy(),
+            *features("forecast_token", "series", "feature"),
             {"units": "1", "meaning": "the newest main token plus all token contributions"},
         ),
     }
@@ -370,25 +393,44 @@ def _attention_variables(
     network: ForecastNetwork, past: Tensor, covariates: Covariates | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the network attends to, where it has attention."""
-    inner, rest, _ = _without_effects(network, past, covariates)
-    reading = read_attention(inner, rest, covariates)
+    readings = [read_attention(one.network, one.past, one.covariates) for one in _members(network, past, covariates)]
     variables = {
-        name: (part.dims, part.values.cpu().numpy(), {"units": part.units, "meaning": part.meaning})
-        for name, part in reading.parts.items()
+        name: (
+            *_by_member([reading.parts[name].values.cpu().numpy() for reading in readings], part.dims),
+            {"units": part.units, "meaning": part.meaning},
+        )
+        for name, part in readings[0].parts.items()
     }
-    labels = {name: label if isinstance(label, tuple) else list(label) for name, label in reading.labels.items()}
+    labels = {name: label if isinstance(label, tuple) else list(label) for name, label in readings[0].labels.items()}
     return variables, labels
 
 
-def _without_effects(
-    network: ForecastNetwork, past: Tensor, covariates: Covariates | None
-) -> tuple[ForecastNetwork, Tensor, Tensor]:
-    """The network inside one for covariates, the past that it sees, and what is added to its forecast."""
-    if not isinstance(network, CovariateNetwork):
-        return network, past, past.new_zeros(len(past), network.horizon, network.n_targets)
-    with torch.no_grad():
-        rest, added = network.take_out_effects(past, covariates)
-    return network.network, rest, added
+class _Member(NamedTuple):
+    """A network without its wrapper for covariates, what it sees, and what is added to its forecast."""
+
+    network: ForecastNetwork
+    past: Tensor
+    covariates: Covariates | None
+    effect: Tensor
+
+
+def _members(network: ForecastNetwork, past: Tensor, covariates: Covariates | None) -> list[_Member]:
+    """The members of an ensemble, or the network alone."""
+    found = []
+    for member in members_of(network):
+        if isinstance(member, CovariateNetwork):
+            with torch.no_grad():
+                rest, added = member.take_out_effects(past, covariates)
+            found.append(_Member(member.network, rest, member.embedded(covariates), added))
+        else:
+            nothing = past.new_zeros(len(past), network.horizon, network.n_targets)
+            found.append(_Member(member, past, covariates, nothing))
+    return found
+
+
+def _by_member(values: list[NDArray[Any]], dims: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Arrays of several members with a dimension of their own for these; that of a single one as it is."""
+    return (dims, values[0]) if len(values) == 1 else (("member", *dims), np.stack(values))
 
 
 def _at_network(network: ForecastNetwork, windows: Windows) -> tuple[Tensor, Covariates]:

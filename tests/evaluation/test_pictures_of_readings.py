@@ -183,3 +183,15 @@ def test_old_summaries_have_no_losses(forecaster):
 def test_samformer_attention_adds_up():
     reading = SAMformerForecaster(**suited(TINY, SAMformerForecaster)).fit(waves()).explain(lag_matrices=False)
     np.testing.assert_allclose(reading.attention.sum("source"), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"quantiles": [0.1, 0.5, 0.9]}], ids=["conformal", "trained"])
+def test_a_forecaster_draws_its_own_forecast(chosen):
+    y = waves()
+    forecaster = FixedVARForecaster(**TINY, **chosen).fit(y)
+    axes = forecaster.plot(series=["s1"], horizon=11).axes[0]
+    np.testing.assert_allclose(axes.lines[1].get_ydata()[1:], forecaster.predict(horizon=11)["s1"])
+    labels = [one.get_label() for one in axes.collections]
+    assert labels == (["80% interval"] if chosen else ["90% interval", "80% interval", "50% interval"])
+    with pytest.raises(ValueError, match="plot takes one series"):
+        FixedVARForecaster(**TINY).fit({"a": y, "b": y}).plot()
