@@ -87,7 +87,9 @@ def explain(
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
     with files_for_arguments(data, known):
-        reading = forecaster.explain(y, X, lag_matrices=False)
+        reading = forecaster.explain(y, X, lag_matrices=False, influence=False)
+        if "contribution" not in reading:
+            reading = forecaster.explain(y, X, lag_matrices=False)
     if "contribution" in reading:
         parts = [
             reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),

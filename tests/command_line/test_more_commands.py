@@ -50,7 +50,7 @@ def test_explain_writes_parts_that_add_up(folder, y):
     call("fit", "sales.csv", *TINY)
     call("explain", "model.safetensors", "-o", "parts.csv")
     parts = pd.read_csv("parts.csv")
-    assert {"level", "own", "lag 1 context", "lag 1 main"} <= set(parts["part"])
+    assert {"level", "own", "segment 1 context", "segment 1 main"} <= set(parts["part"])
     reading = Forecaster.load("model.safetensors").explain(influence=False)
     sums = parts.groupby(["series", "step"])["value"].sum().to_xarray()
     np.testing.assert_allclose(sums, reading["forecast"].sel(series=sums.series, step=sums.step), rtol=1e-5)
