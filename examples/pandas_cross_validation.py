@@ -18,9 +18,7 @@ folds = TimeSeriesSplit(n_splits=3, test_size=24)
 scores = cross_val_score(forecaster, y, cv=folds)
 print(f"mean squared error in {len(scores)} folds:", ", ".join(f"{-score:.3f}" for score in scores))
 
-search = GridSearchCV(
-    forecaster, {"context_length": [36, 60], "n_layers": [1, 2]}, cv=TimeSeriesSplit(n_splits=2, test_size=24)
-)
+search = GridSearchCV(forecaster, {"context_length": [36, 60]}, cv=TimeSeriesSplit(n_splits=2, test_size=24))
 search.fit(y)
 print(f"best of the grid: {search.best_params_}, mean squared error {-search.best_score_:.3f}")
 

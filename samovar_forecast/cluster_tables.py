@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -104,7 +104,7 @@ def forecast_table(
     twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise ValueError(f"the table of forecasts would have several columns {twice[0]!r}: {columns}; rename one")
-    return partial(_forecast, task)
+    return cast(TableForecast, partial(_forecast, task))
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _forecast_series(task: _Task, table: pd.DataFrame) -> pd.DataFrame:
         is_future = rows.groupby(ids, observed=True).cumcount(ascending=False) < steps
         _check_future(rows, is_future, ids, model.columns_, steps)
         history, known = rows[~is_future], _by_series(rows, task.labels, model.known_)
-    result = {column: rows[column].iloc[:0] for column in task.labels}
+    result: dict[Hashable, Any] = {column: rows[column].iloc[:0] for column in task.labels}
     n_targets = len(model.targets_)
     points, by_level = np.empty((0, n_targets)), np.empty((0, n_targets, len(task.quantiles)))
     if len(rows):

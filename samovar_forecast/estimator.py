@@ -21,9 +21,9 @@ from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.evaluation.folds import check_fold
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.folds import check_fold
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration

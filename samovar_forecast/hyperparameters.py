@@ -59,7 +59,7 @@ def hyperparameters(cls: type[T]) -> type[T]:
     written = parameters_of(cls)
     setattr(cls, _WRITTEN, (written, changed))
     if not written:
-        list_parameters(cls)
+        list_parameters(cls, documented_hyperparameters(cls).values())
     return dataclass(kw_only=True, eq=False, repr=False)(cls)
 
 
@@ -69,28 +69,34 @@ def parameters_of(cls: type) -> str:
     return found.group(1).rstrip() if found else ""
 
 
-def list_parameters(cls: type, first: str = "", last: str = "") -> None:
-    """Give the docstring of a class the section of every inherited hyperparameter, with the defaults it has there.
+def entries_of(parameters: str) -> dict[str, str]:
+    r"""The parameters of a docstring by name.
 
-    Parameters
-    ----------
-    cls : type
-        It inherits from classes that `hyperparameters` made.
-    first, last : str
-        Other parameters to list before and after.
+    Examples
+    --------
+    >>> entries_of("width : int\n    Width of a token.\n**kwargs\n    Others.")
+    {'width': 'width : int\n    Width of a token.', '**kwargs': '**kwargs\n    Others.'}
     """
+    entries = re.split(r"\n(?=\S)", parameters) if parameters else []
+    return {entry.split("\n")[0].partition(" : ")[0]: entry for entry in entries}
+
+
+def documented_hyperparameters(cls: type) -> dict[str, str]:
+    """The documentation of every hyperparameter that a class has or inherits, with the defaults it has there."""
     homes = [vars(base)[_WRITTEN] for base in reversed(cls.__mro__) if _WRITTEN in vars(base)]
-    block = "\n".join(part for part in (first, *(written for written, _ in homes), last) if part)
-    defaults: dict[str, Any] = {}
-    for _, changed in homes:
-        defaults |= changed
-    for name, value in defaults.items():
+    entries = entries_of("\n".join(written for written, _ in homes if written))
+    for name, value in ((name, value) for _, changed in homes for name, value in changed.items()):
         default = f'"{value}"' if isinstance(value, str) else str(value)
-        header = re.search(rf"^{name} : .*default ", block, re.MULTILINE)
-        if header is None:
+        header, *described = entries.get(name, "").split("\n")
+        if "default " not in header:
             raise TypeError(f"{cls.__name__} changes the default of {name!r}, whose documentation states none")
-        block = block[: header.end()] + default + block[block.index("\n", header.end()) :]
-    if block:
+        entries[name] = "\n".join([header[: header.rindex("default ")] + f"default {default}", *described])
+    return entries
+
+
+def list_parameters(cls: type, entries: Iterable[str]) -> None:
+    """Give the docstring of a class the section Parameters, before all others."""
+    if block := "\n".join(entries):
         _insert(cls, f"Parameters\n----------\n{block}\n", before=r"\w[^\n]*")
 
 

@@ -57,6 +57,15 @@ def test_a_table_of_forecasts_is_that_of_predict(model_file):
     assert longer.groupby("shop").size().tolist() == [11, 11, 11]
 
 
+def test_it_is_what_a_model_of_a_long_table_forecasts(folder):
+    table = long(histories())
+    model = SAMoVARForecaster(**SMALL).fit(long(series_of_panel(2)), **LABELS)
+    model.save(folder / "long")
+    expected = model.predict(table).sort_values(["shop", "time"], ignore_index=True)
+    result = forecast_table(folder / "long", **LABELS)(table)
+    pd.testing.assert_frame_equal(result, expected, check_dtype=False, rtol=1e-5)
+
+
 def test_it_travels_as_a_pickle_and_a_table_without_rows_gives_one(model_file):
     forecast = forecast_table(model_file, **LABELS, quantiles=(0.5,))
     table = long(histories())

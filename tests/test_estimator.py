@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,23 @@ from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, TimeSerie
 
 from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.training.config import TrainingConfig
-from tests.conftest import waves
+from tests.conftest import TINY, suited, waves
 from tests.peak_memory import numbers_printed_by
 
 
-def test_fit_and_predict(forecaster_class, tiny, y):
-    forecast = forecaster_class(**tiny).fit(y).predict()
+@cache
+def trained(cls):
+    return cls(**suited(TINY, cls)).fit(waves())
+
+
+@pytest.fixture
+def forecaster(forecaster_class):
+    """A forecaster fitted to `y`: a copy, which a test may change, of one that is trained once."""
+    return copy.deepcopy(trained(forecaster_class))
+
+
+def test_fit_and_predict(forecaster, y):
+    forecast = forecaster.predict()
     assert list(forecast.columns) == list(y.columns)
     assert list(forecast.index) == list(pd.date_range(y.index[-1], periods=9, freq="h")[1:])
     assert forecast.index.name == "time"
@@ -45,8 +57,7 @@ def test_series_in_series_out(forecaster_class, tiny, y):
     assert forecast.name == "s1"
 
 
-def test_columns_in_any_order_give_the_same_forecast(forecaster_class, tiny, y):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_columns_in_any_order_give_the_same_forecast(forecaster, y):
     pd.testing.assert_frame_equal(forecaster.predict(y), forecaster.predict(y[["s2", "s0", "s1"]]))
     pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(y))
 
@@ -64,8 +75,7 @@ def test_targets_are_forecast_from_all_columns(forecaster_class, tiny, y):
     assert list(alone.backtest(y).series.values) == ["s2"]
 
 
-def test_longer_horizons_roll_forward(forecaster_class, tiny, y):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_longer_horizons_roll_forward(forecaster, y):
     rolled = forecaster.predict(horizon=20)
     history = pd.concat([y, rolled.iloc[:8]])
     np.testing.assert_allclose(rolled.iloc[8:16], forecaster.predict(history), rtol=1e-5)
@@ -73,8 +83,7 @@ def test_longer_horizons_roll_forward(forecaster_class, tiny, y):
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_backtest_equals_a_loop_of_predict(forecaster_class, tiny, y, stride):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_backtest_equals_a_loop_of_predict(forecaster, y, stride):
     result = forecaster.backtest(y, start=y.index[130], stride=stride)
     assert result.forecast.dims == ("cutoff", "step", "series")
     assert result.sizes["cutoff"] == len(range(130, len(y) - 8 + 1, stride))
@@ -336,13 +345,12 @@ def test_sklearn_conventions(forecaster_class, tiny, y):
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda fitted: pickle.loads(pickle.dumps(fitted))])
-def test_copies_forecast_the_same(forecaster_class, tiny, y, duplicate):
-    fitted = forecaster_class(**tiny).fit(y)
-    assert np.array_equal(duplicate(fitted).predict(), fitted.predict())
+def test_copies_forecast_the_same(forecaster, duplicate):
+    assert np.array_equal(duplicate(forecaster).predict(), forecaster.predict())
 
 
-def test_predict_changes_nothing(forecaster_class, tiny, y):
-    fitted = forecaster_class(**tiny).fit(y)
+def test_predict_changes_nothing(forecaster, y):
+    fitted = forecaster
     before = copy.deepcopy(fitted)
     fitted.predict(horizon=20)
     fitted.backtest(y)

@@ -208,7 +208,7 @@ def test_a_planted_fault_fails(tmp_path, changed, message):
 def test_the_core_imports_no_host(use):
     program = (
         f"import sys, samovar_forecast{use}; "
-        "heavy = ('sktime', 'darts', 'pytorch_lightning', 'matplotlib', 'xarray'); "
+        "heavy = ('sktime', 'darts', 'pytorch_lightning', 'matplotlib', 'xarray', 'torch._dynamo'); "
         "print([name for name in heavy if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

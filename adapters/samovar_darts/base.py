@@ -34,7 +34,15 @@ from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.calendar_features import choose_calendar
 from samovar_forecast.data.lengths import choose_segment
 from samovar_forecast.data.season import season_length
-from samovar_forecast.hyperparameters import check_types, cite, list_parameters, parameters_of, plain_numbers
+from samovar_forecast.hyperparameters import (
+    check_types,
+    cite,
+    documented_hyperparameters,
+    entries_of,
+    list_parameters,
+    parameters_of,
+    plain_numbers,
+)
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -58,10 +66,9 @@ class DartsModel(MixedCovariatesTorchModel):
     use_static_covariates : bool, default True
         Use the static covariates of the series where there are any.
     **kwargs
-        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive`, `calendar`, `lower` and `upper`,
-        described in `TrainingConfig`; and those of every darts torch model (`batch_size`, `n_epochs`, `likelihood`,
-        `random_state`, `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults
-        of the model's `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
+        The hyperparameters of every darts torch model (`batch_size`, `n_epochs`, `likelihood`, `random_state`,
+        `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults of the model's
+        `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
         `lr_scheduler_cls` is not given either; gradients are clipped as there unless `pl_trainer_kwargs` has a
         `gradient_clip_val`.
 
@@ -90,8 +97,10 @@ class DartsModel(MixedCovariatesTorchModel):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show what the network has in `help`: its references, and the hyperparameters among `kwargs`."""
         super().__init_subclass__(**kwargs)
-        shared, *rest_of_all = parameters_of(DartsModel).partition("**kwargs")
-        list_parameters(cls, shared.rstrip(), "".join(rest_of_all))
+        shared, of_training = entries_of(parameters_of(DartsModel)), documented_hyperparameters(cls.recipe)
+        others = shared.pop("**kwargs")
+        training = [of_training[field.name] for field in cls.training_fields()]
+        list_parameters(cls, [*shared.values(), *documented_hyperparameters(cls).values(), *training, others])
         if hasattr(cls, "network_class"):
             cite(cls, cls.network_class)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
@@ -226,6 +235,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return dataset
 
     def _setup_for_predict(self, n: int, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        assert self.model is not None  # darts forecasts with a model that has been made
         self.model.outages = getattr(dataset, "outages", None)  # of a dataset of one's own none are known
         return super()._setup_for_predict(n, dataset, *args, **kwargs)
 

@@ -14,16 +14,16 @@ from samovar_forecast.data.calendar_features import calendar_features
 def continued(
     covariates: TimeSeries, series: TimeSeries, n_needed: int, n_whole: int, calendar: Sequence[str] = ()
 ) -> TimeSeries | None:
-    """Covariates with as many rows as whole output chunks take; None without those that the steps asked for need.
+    """Covariates with as many rows as whole output chunks take; None without those that the requested steps need.
 
-    The calendar goes on, other covariates keep their last value, as in the core. No step that is asked for reads those
+    The calendar goes on, other covariates keep their last value, as in the core. No requested step reads those
     rows: a network mixes no steps but of the calendar.
 
     Parameters
     ----------
     covariates, series : TimeSeries
     n_needed, n_whole : int
-        Rows from the start of the series on that the steps asked for, and whole chunks, need.
+        Rows from the start of the series on that the requested steps, and whole chunks, need.
     calendar : sequence of str
         Names of the features that are the last components.
     """

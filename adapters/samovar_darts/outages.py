@@ -112,7 +112,7 @@ def stand_in(
     Raises
     ------
     ValueError
-        If parameters of a likelihood are asked for that has no normal distribution.
+        If parameters of a likelihood are requested that has no normal distribution.
 
     Shape
     -----

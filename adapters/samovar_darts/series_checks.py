@@ -55,9 +55,15 @@ class SeriesChecks:
             start, end = (target.start_time() + position * target.freq for position in (first, last))
             self._check_past(f"series[{number}]", target, start, end, slice(-target.n_components, None))
             lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
+
+            def outside(
+                rows: NDArray[Any], low: NDArray[np.float64] = lower, high: NDArray[np.float64] = upper
+            ) -> NDArray[np.bool_]:
+                return (rows < low) | (rows > high)
+
             _refuse(
                 f"series[{number}]", target, start, end,
-                lambda rows, low=lower, high=upper: (rows < low) | (rows > high),
+                outside,
                 "lies outside the bounds lower and upper: correct it, e.g. by series.map, replace it by NaN if it was "
                 "not observed, or set other bounds",
             )  # fmt: skip

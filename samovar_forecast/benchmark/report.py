@@ -17,6 +17,8 @@ LARGE_DIFFERENCE = 3  # percent
 
 _HEAD = """# Benchmark results
 
+You can look up here how accurate the models are on public data, beside other models and published numbers.
+
 Written by `samovar-forecast benchmark report` from a store of results; do not edit.
 
 MSE and MAE are means over every test window, step and series, in standard deviations of the training rows; then over

@@ -130,12 +130,13 @@ def print_table(evaluations: Evaluations) -> None:
     for forecast, measure in zip(columns.get_level_values(0), columns.get_level_values(1), strict=True):
         group = forecast.removesuffix("Forecaster") if measure == "MSE" else ""
         table.add_column(f"{group}\n{measure}", justify="right")
-    several = len(errors) > 2
+    measures, several = columns.get_level_values(1), len(errors) > 2
     for number, (series, row) in enumerate(errors.iterrows()):
         is_mean = number == len(errors) - 1
         # A mean over series says something only without their units.
         cells = [
-            "" if is_mean and several and measure != "MASE" else f"{value:.4g}" for (_, measure), value in row.items()
+            "" if is_mean and several and measure != "MASE" else f"{value:.4g}"
+            for measure, value in zip(measures, row, strict=True)
         ]
         table.add_row(str(series), *cells, end_section=number == len(errors) - 2)
     Console().print(table)
@@ -175,18 +176,28 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
 def save_forecast_plot(
     forecaster: Forecaster, y: Any, points: Any, intervals: Any, coverage: float | None, path: Path
 ) -> None:
-    """Write the picture of a forecast, after the history given or that of training."""
-    from samovar_forecast.data.panel import read_panel
-    from samovar_forecast.evaluation.forecast_picture import plot_forecast
+    """Write the picture of a forecast, after the history given or that of training; of many series, six panels."""
+    import pandas as pd
 
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.evaluation.pictures import MOST_PANELS, plot_forecast
+    from samovar_forecast.evaluation.pictures.style import heading, panels
+
+    targets = forecaster.targets_
     histories = forecaster.fitted_.data.read_history(y).frames
     forecasts = read_panel(points, "the forecast", missing=True).frames
-    bounds = None if intervals is None else read_panel(intervals, "the intervals", missing=True).frames
-    forecasts = {key: frame.set_axis(forecaster.targets_, axis=1) for key, frame in forecasts.items()}
-    name = type(forecaster).__name__.removesuffix("Forecaster")
-    steps = len(next(iter(forecasts.values())))
-    title = f"{name}, the next {steps} steps"
-    plot_forecast(histories, forecasts, bounds, coverage=coverage, title=title).savefig(path, dpi=150)
+    bands = {} if intervals is None else read_panel(intervals, "the intervals", missing=True).frames
+    share = 0.0 if coverage is None else coverage
+    levels = pd.MultiIndex.from_product([targets, [0.5 - share / 2, 0.5 + share / 2]])
+    shown = [(key, target) for key in forecasts for target in targets][:MOST_PANELS]
+    figure, axes = panels(None, len(shown), 10.5, 2.4, share_x=None in forecasts)
+    for (key, target), ax in zip(shown, axes, strict=True):
+        band = bands[key].set_axis(levels, axis=1) if key in bands else None
+        title = str(target) if key is None else f"{label_of(key)}: {target}"
+        forecast = forecasts[key].set_axis(targets, axis=1)
+        plot_forecast(histories[key], forecast, band, series=[target], title=title, ax=ax)
+    heading(figure, f"{type(forecaster).__name__.removesuffix('Forecaster')}, {len(forecast)} steps ahead")
+    figure.savefig(path, dpi=150)
     tell(f"saved {path}")
 
 

@@ -30,7 +30,7 @@ from samovar_forecast.command_line.files import (
     write_forecast,
 )
 from samovar_forecast.command_line.fitted_models import explain, export, update
-from samovar_forecast.command_line.forecasters import build, keep, load, load_to_test, train
+from samovar_forecast.command_line.forecasters import build, keep, load, load_for_frames, load_to_test, train
 from samovar_forecast.command_line.options import (
     Data,
     Freeze,
@@ -146,7 +146,7 @@ def predict(
     if plot is not None:
         check_output(plot)
         check_picture(plot)
-    forecaster = load(model_file)
+    forecaster = load_for_frames(model_file)
     reads = any(file is not None for file in (data, known, static))
     names = split_names(series) or (names_of_training(forecaster, model_file) if reads else [])
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
@@ -268,9 +268,9 @@ def demo(
         settings |= {"horizon": 12, "context_length": 60}
         torch.set_num_threads(1)  # more gain nothing on a network this small, and wait for each other on a busy machine
     else:
-        train, validation, test = datasets.split(data, context_length=0)
-        frame, name = pd.concat([train, validation, test]), data
-        start = len(train) + len(validation)
+        training, validation, test = datasets.split(data, context_length=0)
+        frame, name = pd.concat([training, validation, test]), data
+        start = len(training) + len(validation)
         settings |= {"horizon": 24, "validation_fraction": len(validation) / start}
     console = Console()
     size = f"{len(frame):,} rows x {frame.shape[1]} series, the newest {len(frame) - start:,} rows held out"

@@ -9,7 +9,7 @@ import typer
 
 from samovar_forecast.command_line.errors import files_for_arguments
 from samovar_forecast.command_line.files import in_one, names_of_training, read_known, read_series, read_static
-from samovar_forecast.command_line.forecasters import keep, load
+from samovar_forecast.command_line.forecasters import keep, load, load_for_frames
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
 from samovar_forecast.command_line.telling import tell, with_quiet
@@ -43,6 +43,7 @@ def update(
     X = in_one(read_known(known, layout, names, forecaster))
     rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, place):
+        panel = forecaster.fitted_.data.read_history(in_one(panel), shortest=1)  # in the time zone of the model
         newest = {key: one.history.index[-1] for key, one in forecaster.series_.items()}
         new = {key: frame[frame.index > newest[key]] if key in newest else frame for key, frame in panel.frames.items()}
         count = sum(map(len, new.values()))
@@ -82,7 +83,7 @@ def explain(
     if output is not None:
         check_output(output)
         check_ending(output)
-    forecaster = load(model_file)
+    forecaster = load_for_frames(model_file)
     names = split_names(series) or names_of_training(forecaster, model_file) if data or known else []
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,22 @@ def load(model_file: Path) -> Forecaster:
     return Forecaster.load(model_file)
 
 
+def load_for_frames(model_file: Path) -> Forecaster:
+    """A trained forecaster whose forecasts have an index, also where it was fitted on a long table."""
+    forecaster = load(model_file)
+    data = forecaster.fitted_.data
+    layout = replace(data.layout, long=None)
+    forecaster.fitted_ = replace(forecaster.fitted_, data=replace(data, layout=layout))
+    return forecaster
+
+
 def load_to_test(model_file: Path, model: str | None, static: Path | None, settings: dict[str, Any]) -> Forecaster:
     """A trained forecaster, unless options of training were given too, which would have no effect."""
     given = [name for name, value in (("model", model), ("static", static)) if value is not None] + list(settings)
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise ValueError(f"give {option} or --model-file, not both: the model file is trained and has its own")
-    return load(model_file)
+    return load_for_frames(model_file)
 
 
 def build(model: str | None, source: Forecaster | None, settings: dict[str, Any]) -> Forecaster:

@@ -1,4 +1,4 @@
-"""What commands leave behind: a file that is tried before the work, a model that is kept when its place is not."""
+"""What commands write: a file that is tried before the work, a model that is kept when its place is not there."""
 
 from __future__ import annotations
 

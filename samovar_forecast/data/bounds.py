@@ -83,11 +83,11 @@ class Bounds:
         low, high = (np.broadcast_to(bound, n_targets) for bound in (self.lower, self.upper))
         with np.errstate(divide="ignore", over="ignore"):
             logarithms = [np.log1p(bound.clip(-1)) for bound in (low, high)]
-            low, high = (
+            lower, upper = (
                 ((np.where(scaler.logarithmic[-n_targets:], logarithm, bound) - center) / scale).astype(np.float32)
                 for logarithm, bound in zip(logarithms, (low, high), strict=True)
             )
-        return low, high
+        return lower, upper
 
     def check(self, frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
         """Refuse values outside the bounds: either they or the bounds are wrong.

@@ -91,11 +91,12 @@ class LongTable:
         times = _times(table[self.time], name)
         values = table.drop(columns=[*self.ids, self.time])
         if not self.ids:
-            return cast(pd.DataFrame, values.set_axis(times, axis=0).sort_index(kind="stable"))
+            return values.set_axis(times, axis=0).sort_index(kind="stable")
         levels: list[Any] = [_plain(table[column]) for column in self.ids]
         framed = values.set_axis(pd.MultiIndex.from_arrays([*levels, times], names=[*self.ids, self.time]), axis=0)
         moments = times.asi8 if isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)) else times.to_numpy()
-        place = framed.index.droplevel(-1).factorize()[0]  # series stay in the order in which they first stand
+        names = pd.MultiIndex.from_arrays(levels)
+        place = names.factorize()[0]  # series stay in the order in which they first stand
         return framed.iloc[np.lexsort((moments, place))]
 
     def names_of(self, static: Any, name: str = "static") -> Any:
@@ -152,7 +153,7 @@ def as_pandas(data: Any) -> pd.DataFrame | None:
     decimals = [name for name, dtype in narwhal.schema.items() if dtype == nw.Decimal]
     if decimals:
         narwhal = narwhal.with_columns(nw.col(*decimals).cast(nw.Float64))
-    return cast(pd.DataFrame, narwhal.to_pandas())
+    return narwhal.to_pandas()
 
 
 def hint_at_columns(data: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import xarray as xr
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from samovar_forecast.data.panel import Panel, read_panel
+from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
@@ -60,8 +60,8 @@ class Comparison:
 
 def compare(
     models: Mapping[str, Forecaster] | Sequence[Forecaster],
-    y: Any,
-    X: Any = None,
+    y: PandasPanel,
+    X: PandasPanel | None = None,
     *,
     test_fraction: float = 0.2,
     test_start: Hashable | None = None,
@@ -186,7 +186,7 @@ def _backtests_of(
     training = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
     known = None if X is None else X.layout.assemble(X.frames)
     fitted = clone(model).fit(panel.layout.assemble(training), known, static=static)
-    found = {}
+    found: dict[Hashable, xr.Dataset] = {}
     for key, frame in panel.frames.items():
         start = frame.index[starts[key]]
         if key is None:

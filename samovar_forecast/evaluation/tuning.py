@@ -16,7 +16,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from samovar_forecast.data.panel import Panel, read_panel
+from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
 from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.metrics import mase
 from samovar_forecast.training.progress import Screen, progress_shown, time_left
@@ -58,8 +58,8 @@ class Tuning:
 
 def tune(
     forecaster: Forecaster,
-    y: Any,
-    X: Any = None,
+    y: PandasPanel,
+    X: PandasPanel | None = None,
     *,
     space: Space | None = None,
     n_trials: int | None = 20,
@@ -412,5 +412,6 @@ def _result(study: optuna.Study, forecaster: Forecaster, y: Any, X: Any, static:
     trials["duration"] = trials["duration"].dt.total_seconds()
     trials = trials.rename(columns={"value": "error", "duration": "seconds"})
     trials = trials.rename(columns={name: name.removeprefix("params_") for name in trials.columns})
-    default = float(study.trials[0].value) if study.trials[0].state.name == "COMPLETE" else float("nan")
+    first = study.trials[0]
+    default = first.value if first.state.name == "COMPLETE" and first.value is not None else float("nan")
     return Tuning(best, dict(study.best_params), float(study.best_value), default, trials, study)

@@ -145,7 +145,7 @@ def _regular(table: pd.DataFrame, series: Sequence[str], layout: TableFormat, pa
         if len(part) == longest and layout.fill_gaps and isinstance(part.index, pd.DatetimeIndex):
             step = _step_of(part.index)
             break
-    regular = {
+    regular: dict[Any, pd.DataFrame] = {
         key: regular_series(part, layout, f"{path} of series {_told(key)!r}", step=step) for key, part in groups.items()
     }
     time = table.index.names[-1]

@@ -97,7 +97,7 @@ def _from_parts(parts: dict[str, pd.Series], path: Path, layout: TableFormat) ->
             row = int(wrong.argmax())
             raise ValueError(f"{path} data row {row + 1:,}, column {name!r}: {given.iloc[row]!r} is no {name}")  # type: ignore[union-attr]
         numbers[name] = whole.astype(np.int64)
-    days = pd.to_datetime({name: numbers[name] for name in PARTS_OF_DATES[:3]}, errors="coerce")
+    days = pd.to_datetime(pd.DataFrame({name: numbers[name] for name in PARTS_OF_DATES[:3]}), errors="coerce")
     if days.isna().any():
         row = int(days.isna().argmax())
         told = "-".join(str(numbers[name].iloc[row]) for name in PARTS_OF_DATES[:3])
@@ -126,7 +126,8 @@ def _parse(labels: pd.Series, column: str, frame: pd.DataFrame, layout: TableFor
     """Dates of text, or of numbers in a format."""
     text = labels.astype(str).str.strip()
     if layout.date_format in _UNITS:
-        dates = pd.to_datetime(pd.to_numeric(text, errors="coerce"), unit=layout.date_format, errors="coerce")
+        count = pd.to_numeric(text, errors="coerce")
+        dates = pd.to_datetime(count, unit=cast(Any, layout.date_format), errors="coerce")
         offsets = pd.Series(False, text.index)
     else:
         offsets = text.str.fullmatch(_OFFSET.pattern)
@@ -311,7 +312,7 @@ def _without_doubled(frame: pd.DataFrame, layout: TableFormat, name: str, hint: 
     if layout.duplicates == "mean":
         return frame.groupby(level=0, sort=True).mean()
     if layout.duplicates in ("first", "last"):
-        return frame[~index.duplicated(keep=layout.duplicates)]  # type: ignore[arg-type]
+        return frame[~index.duplicated(keep=layout.duplicates)]
     doubled = index[index.duplicated()]
     zone = wall_clock_of(index) if isinstance(index, pd.DatetimeIndex) else None
     cure = hint or "; take the mean of such rows: duplicates='mean' (or 'first', 'last')"
@@ -343,11 +344,11 @@ def _filled(frame: pd.DataFrame, layout: TableFormat, name: str, step: Any) -> p
                 f"{name} has an irregular time: its numbers go from {index[0]} to {index[1]} and so on, with no step; "
                 + (f"if they are dates, {dates}" if dates else "if it is no time, start=0 numbers the rows")
             )
-    lacking = full.difference(index)
+    lacking: Any = full.difference(cast(Any, index))
     if not len(lacking):
         return frame
     if not layout.fill_gaps:
-        row = int(index.searchsorted(lacking[0]))
+        row = int((index < lacking[0]).sum())
         dates = "" if isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)) else _as_dates(index)
         raise ValueError(
             f"{name} has an irregular index: with {told}, {len(lacking):,} rows are missing, the first of them at "

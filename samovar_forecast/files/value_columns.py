@@ -89,7 +89,7 @@ def _numbers(values: pd.Series, layout: TableFormat, path: Path) -> pd.Series:
     wrong = np.flatnonzero((numbers.isna() & ~empty).to_numpy())
     if len(wrong):
         raise ValueError(_text_in(values, text, wrong, int((~empty).sum()), path))
-    return _numbers(numbers.rename(column), layout, path)
+    return _numbers(pd.Series(numbers, name=column), layout, path)
 
 
 def _text_in(values: pd.Series, text: pd.Series, wrong: np.ndarray, n_cells: int, path: Path) -> str:

@@ -1,10 +1,10 @@
-"""A fitted forecaster as one ONNX graph: scaling, gaps, network and quantiles, from units to units."""
+"""A fitted forecaster as one ONNX graph: scaling, gaps, network, quantiles and bounds, from units to units."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from pathlib import Path
+from collections.abc import Hashable, Iterable
+from os import PathLike
 from statistics import NormalDist
 
 import numpy as np
@@ -41,6 +41,10 @@ class ExportedForecaster(nn.Module):
         self.center: Tensor
         self.scale: Tensor
         self.offsets: Tensor
+        self.known_center: Tensor
+        self.known_scale: Tensor
+        self.static_center: Tensor
+        self.static_scale: Tensor
         self.register_buffer("center", torch.from_numpy(np.stack([one.center for one in scalers])))
         self.register_buffer("scale", torch.from_numpy(np.stack([one.scale for one in scalers])))
         self.names = ["history"]
@@ -50,6 +54,11 @@ class ExportedForecaster(nn.Module):
         self.names += ["calendar"] * bool(data.calendar) + ["static"] * bool(data.static)
         for name, scaler in (("known", data.known_scaler), ("static", data.static_scaler)):
             _register(self, name, scaler)
+        self.lower: Tensor
+        self.upper: Tensor
+        self.is_bounded = data.bounds.is_bounded
+        for name, bound in (("lower", data.bounds.lower), ("upper", data.bounds.upper)):
+            self.register_buffer(name, torch.from_numpy(np.broadcast_to(bound, self.n_targets).copy())[:, None])
         spread = [0.0] if fitted.quantiles is None else [NormalDist().inv_cdf(level) for level in fitted.quantiles]
         self.register_buffer("offsets", np.sqrt(2) * torch.tensor(spread, dtype=torch.float64))
 
@@ -71,6 +80,8 @@ class ExportedForecaster(nn.Module):
         undone = scaled * scale[..., -self.n_targets :, None] + center[..., -self.n_targets :, None]
         if self.log1p:
             undone = torch.expm1(undone.clamp(max=700.0))
+        if self.is_bounded:
+            undone = torch.minimum(torch.maximum(undone, self.lower), self.upper)
         point = undone[..., self.network.point_output]
         return (point,) if self.trained is None else (point, undone)
 
@@ -96,7 +107,7 @@ def _register(module: nn.Module, name: str, scaler: Scaler | None) -> None:
         module.register_buffer(f"{name}_scale", torch.from_numpy(scaler.scale))
 
 
-def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
+def write_onnx(fitted: Fitted, path: str | PathLike[str], model: str) -> None:
     """Write a fitted forecaster as ONNX, with its names in the metadata; see `Forecaster.to_onnx`."""
     try:
         import onnx
@@ -149,9 +160,5 @@ def write_onnx(fitted: Fitted, path: str | Path, model: str) -> None:
         onnx.save(proto, str(beside))
 
 
-def _names(labels: object) -> list[str]:
-    return [str(label) for label in _listed(labels)]
-
-
-def _listed(labels: object) -> list[Hashable]:
-    return list(labels)  # type: ignore[call-overload, no-any-return]
+def _names(labels: Iterable[Hashable]) -> list[str]:
+    return [str(label) for label in labels]

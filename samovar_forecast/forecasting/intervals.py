@@ -309,7 +309,7 @@ def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int,
 
     A quarter of the variance is that of the whole context, three quarters that of its newest `horizon` rows, over
     what was observed; where that is less than two of the newest rows, all of it is that of the context. Of the
-    scales that were tried (docs/intervals.md) this one travels best.
+    scales that were tried (docs/evidence/coverage.md) this one travels best.
 
     Shape
     -----

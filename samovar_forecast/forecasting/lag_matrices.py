@@ -98,11 +98,10 @@ def change_of_forecast(
     output : (n_targets, n_sources, context_length), the root mean square over the steps; lag 1 first
     """
     length = past.shape[1]
-    chosen = np.ix_(steps, targets)
 
     def forecast(windows: Tensor, number: Tensor) -> NDArray[np.float64]:  # (batch, n_steps, n_targets)
         points = point_forecast(network, windows, of_windows(covariates, number)).cpu().numpy()
-        return in_units(points)[:, *chosen]
+        return in_units(points)[:, steps][:, :, targets]
 
     undisturbed = forecast(past, torch.zeros(1, dtype=torch.long, device=past.device))
     changed = torch.cartesian_prod(torch.as_tensor([*sources]), torch.arange(length)).to(past.device)

@@ -166,7 +166,7 @@ def _inputs(
     """
     network = copy.deepcopy(network)
     if hasattr(network, "series_at_once"):
-        network.series_at_once = None
+        network.series_at_once = None  # type: ignore[assignment]
     calls: dict[nn.Module, tuple[Any, ...]] = {}
     for module in network.get_submodule(within).modules():
         if isinstance(module, kind):

@@ -160,8 +160,9 @@ class SegmentNetwork(ForecastNetwork):
             return self._decoded(tokens)
         return self._computed_again(tokens) if self.training else self._in_parts(self._decoded, tokens)
 
-    # The compiler cannot trace what is computed twice with the same random numbers.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    # The compiler cannot trace what is computed twice with the same random numbers. PyTorch marks such functions of its
+    # own so: `torch.compiler.disable` loads the compiler at once, which is a third of the time of the import.
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def _computed_again(self, tokens: Tensor) -> Tensor:
         return self._in_parts(partial(checkpoint, self._decoded, use_reentrant=False), tokens)
 

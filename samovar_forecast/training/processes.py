@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import torch.multiprocessing
-from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, start_processes
 
 from samovar_forecast.training.interrupts import Interrupt, interrupts_held_back
 
@@ -60,6 +59,8 @@ def run_together(
     ------
     ProcessEndedError
         If a process was killed. The others are ended.
+    TypeError
+        If an argument cannot be pickled.
     Exception
         What the function raised in a process.
     """
@@ -71,13 +72,19 @@ def run_together(
             "NODE_RANK": "0",
         }
         n_threads = max(1, torch.get_num_threads() // n_processes)
-        context = torch.multiprocessing.start_processes(
-            _run,
-            (function, arguments, Path(folder), environment, n_threads),
-            nprocs=n_processes,
-            join=False,
-            start_method="spawn",  # a forked process can use neither a GPU nor the threads of its parent
-        )
+        try:
+            context = start_processes(
+                _run,
+                (function, arguments, Path(folder), environment, n_threads),
+                nprocs=n_processes,
+                join=False,
+                start_method="spawn",  # a forked process can use neither a GPU nor the threads of its parent
+            )
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(
+                f"what is trained cannot be sent to other processes: {error}; leave it out (callbacks, a logger, a "
+                "network of a notebook), or start the processes by torchrun"
+            ) from error
         try:
             _wait(context, interrupt)
         except ProcessException as error:

@@ -293,10 +293,11 @@ SECTIONS: dict[str, Callable[[Rows, str, dict[str, Any]], str]] = {
 _INTRODUCTION = """
 # Speed
 
-What a fit and a backtest cost, beside other libraries and beside what the machine can do at all. Calls that are
-compared took turns in the same run; figures are medians, ratios are medians of the ratios of pairs. Absolute times hold
-for the machine that is named, a virtual one whose speed varies with its neighbours; the ratios carry further. Figures
-of a processor stay as they are until there is one of its kind again, and may be of an earlier version of the code.
+You can look up here what a fit and a backtest cost, beside other libraries and beside what the machine can do at all.
+Calls that are compared took turns in the same run; figures are medians, ratios are medians of the ratios of pairs.
+Absolute times hold for the machine that is named, a virtual one whose speed varies with its neighbours; the ratios
+carry further. Figures of a processor stay as they are until there is one of its kind again, and may be of an earlier
+version of the code.
 """
 
 _RERUN = """

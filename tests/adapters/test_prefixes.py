@@ -1,4 +1,4 @@
-"""A step has one forecast, however many steps are asked for and however far covariates are known."""
+"""A step has one forecast, however many steps are requested and however far covariates are known."""
 
 import numpy as np
 import pandas as pd

@@ -132,3 +132,16 @@ def test_backtest_measures_quantiles_and_refits(folder, y):
     assert refitted["series"]["s1"]["SAMoVARForecaster"]["MAE"] == pytest.approx(float(error), rel=1e-4)
     assert list(refitted["mean"]["SAMoVARForecaster"]) == ["MASE"]
     assert "leave --model-file" in refused(*use, "--refit-every", 10)
+
+
+def test_a_model_of_a_long_table_is_used_as_any_other(folder, y):
+    long = y.rename_axis("date").reset_index().melt("date", var_name="shop", value_name="sold")
+    LinTransForecaster(**SETTINGS).fit(long, id_column="shop", time_column="date").save("long.safetensors")
+    expected = Forecaster.load("long.safetensors").predict()
+    printed = call("predict", "long.safetensors", "--coverage", 0.8, "--plot", "forecast.png").stdout
+    assert printed.splitlines()[0] == "shop,date,sold,sold lower,sold upper"
+    assert [line.split(",")[0] for line in printed.splitlines()[1:]] == expected["shop"].tolist()
+    later = waves(104, 2).iloc[100:].rename_axis("date").reset_index()
+    later.melt("date", var_name="shop", value_name="sold").to_csv("later.csv", index=False)
+    call("update", "long.safetensors", "later.csv", "--time", "date", "--no-retrain")
+    assert Forecaster.load("long.safetensors").predict()["date"].min() == pd.Timestamp("2024-01-05 08:00:00")

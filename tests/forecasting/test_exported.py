@@ -17,6 +17,7 @@ from samovar_forecast.forecasters import LinTransForecaster
 from tests.conftest import TINY, waves
 
 ENDS = {"a": 100, "b": 120}  # rows of each series
+HIGHEST = 330.0  # of s0
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
 
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:
 def forecaster():
     panel = {"a": waves(100, 3), "b": 50 * waves(120, 3, seed=1)}
     settings = TINY | {"context_length": 24, "horizon": 4, "max_steps": 2, "log1p": True, "calendar": ["hour"]}
-    model = LinTransForecaster(**settings, targets=["s0", "s2"], quantiles=(0.1, 0.5, 0.9))
+    model = LinTransForecaster(**settings, targets=["s0", "s2"], quantiles=(0.1, 0.5, 0.9), upper=(HIGHEST, None))
     static = pd.DataFrame({"area": [1.0, 3.0]}, index=["a", "b"])
     return model.fit(panel, heat(), static=static)
 
@@ -64,13 +65,14 @@ def test_onnxruntime_computes_what_predict_says(forecaster, session, keys):
     histories["a"].iloc[-2:, 1] = np.nan  # the newest values of s0
     histories["a"]["s2"] = np.nan  # a target that is silent
     if "b" in keys:
-        histories["b"]["s0"] = 5.0  # one that stands still
+        histories["b"]["s0"] = HIGHEST  # one that stands still, at its bound
     known = {key: frame for key, frame in heat().items() if key in keys}
     forecast, quantiles = session.run(None, inputs_of(forecaster, histories))
     points = forecaster.predict(histories, known)
     levels = forecaster.predict_quantiles([0.1, 0.5, 0.9], histories, known)
     for number, key in enumerate(keys):
         np.testing.assert_allclose(forecast[number], points[key], rtol=1e-5)
+        assert quantiles[number, :, 0].max() <= HIGHEST
         np.testing.assert_allclose(quantiles[number], levels[key].to_numpy().reshape(4, 2, 3), rtol=1e-5)
 
 

@@ -96,6 +96,15 @@ def test_known_covariates_reach_every_member(y):
     assert np.isfinite(forecaster.predict(X=X.iloc[200:])).all(axis=None)
 
 
+def test_contributions_of_members_add_up_to_their_forecast(y):
+    X = pd.DataFrame({"promotion": np.arange(206) % 7 == 0}, dtype=float)
+    forecaster = SAMoVARForecaster(**TINY, d_model=8, n_heads=2, n_members=2).fit(y, X.iloc[:200])
+    reading = forecaster.explain(X=X.iloc[200:])
+    total = reading["baseline"] + reading["own"] + reading["contribution"].sum(("segment", "token"))
+    np.testing.assert_allclose(total.T, forecaster.predict(X=X.iloc[200:]), rtol=1e-4, atol=1e-4)
+    assert reading["weights"].sizes["member"] == 2
+
+
 def test_hosts_take_or_refuse_members(fitted, y):
     pytest.importorskip("sktime")
     twin = fitted.to_sktime().fit(y)

@@ -186,3 +186,48 @@ def test_missing_covariates_are_named(network, past, covariates, missing, match)
 def test_no_covariates_at_all(network, past):
     with pytest.raises(ValueError, match="covariates known in the future"):
         CovariateNetwork(network, n_known=4, n_static=0).training_forecast(past)
+
+
+class CalendarSum(LastValue):
+    """The last value, plus the sum of the features that it embeds, over all steps."""
+
+    def __init__(self, n_series, n_targets, context_length, horizon, config, n_outputs=1, n_known=0):
+        super().__init__(n_series, n_targets, context_length, horizon, n_outputs)
+        self.n_known = n_known
+
+    @classmethod
+    def embeds_known(cls, config):
+        return True
+
+    def forward(self, past, covariates=None):
+        if not self.n_known:
+            assert covariates is None
+            return super().forward(past)
+        assert covariates.known_past.shape[2] == covariates.known_future.shape[2] == self.n_known
+        return super().forward(past) + covariates.known_future.sum((1, 2)).reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("n_calendar", [0, 1, 3])
+@pytest.mark.parametrize("n_static", [0, 2])
+def test_a_network_embeds_the_calendar_and_nothing_else(past, n_calendar, n_static):
+    generator = torch.Generator().manual_seed(3)
+    known_past, known_future = (torch.randn(5, n, 3, generator=generator) for n in (24, 6))
+    static = torch.randn(5, 2, generator=generator) if n_static else None
+    sizes = {"n_known": 3, "n_calendar": n_calendar, "n_static": n_static}
+    network = build_network(CalendarSum, 3, 2, 24, 6, None, **sizes)
+    if n_calendar < 3:
+        torch.nn.init.normal_(network.known_effect.linear.weight)
+    covariates = Covariates(known_past, known_future, static)
+    found = network(past, covariates)
+    summed = known_future[..., 3 - n_calendar :].sum((1, 2)).reshape(-1, 1, 1)
+    expected = past[:, -1:, 1:].expand(-1, 6, -1) + summed
+    if n_calendar < 3:
+        beside = network.known_effect
+        seen, ahead = (beside(known[..., : 3 - n_calendar], static) for known in (known_past, known_future))
+        expected = expected - seen[:, -1:] + ahead
+    torch.testing.assert_close(found[..., 0], expected)
+    torch.testing.assert_close(network.training_forecast(past, covariates).forecast, found)
+    assert network.observed_own_targets(past, covariates) is None
+    later = known_future.clone()
+    later[:, 3:, : 3 - n_calendar] += 1  # what is known of later steps, but of the calendar, changes no step before
+    torch.testing.assert_close(network(past, covariates._replace(known_future=later))[:, :3], found[:, :3])
