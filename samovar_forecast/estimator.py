@@ -30,7 +30,6 @@ from samovar_forecast.forecasting.update import update
 from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
-from samovar_forecast.training.folds import check_fold
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.summary import TrainingSummary
 
