@@ -30,6 +30,7 @@ from samovar_forecast.forecasting.update import update
 from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
+from samovar_forecast.training.folds import check_fold
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.summary import TrainingSummary
 
@@ -125,8 +126,6 @@ class Forecaster(TrainingConfig, BaseEstimator):
             ``training_summary_.interrupted`` is True. Pressed a second time, or before the first training step, it
             leaves the forecaster as it was.
         """
-        from samovar_forecast.evaluation.folds import check_fold  # whose room loads xarray
-
         with interrupts_held_back():
             check_training_config(self)
             check_fold()
