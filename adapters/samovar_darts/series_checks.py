@@ -54,10 +54,8 @@ class SeriesChecks:
         for number, (target, (first, last)) in enumerate(zip(series, spans, strict=True)):
             start, end = (target.start_time() + position * target.freq for position in (first, last))
             self._check_past(f"series[{number}]", target, start, end, slice(-target.n_components, None))
-            lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
             _refuse(
-                f"series[{number}]", target, start, end,
-                lambda rows, low=lower, high=upper: (rows < low) | (rows > high),
+                f"series[{number}]", target, start, end, self._outside,
                 "lies outside the bounds lower and upper: correct it, e.g. by series.map, replace it by NaN if it was "
                 "not observed, or set other bounds",
             )  # fmt: skip
@@ -102,6 +100,11 @@ class SeriesChecks:
                 cure = "darts.dataprocessing.transformers.Scaler"
                 if not scaled:
                     check_moves(values, list(one.components), f"{role}[{number}]", cure)
+
+    def _outside(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which targets leave their bounds: (n_rows, n_targets, n_samples)."""
+        lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
+        return (rows < lower) | (rows > upper)  # not so for NaN
 
     def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, columns: slice) -> None:
         """Check values that lie in some columns of the scaler."""
