@@ -1,13 +1,14 @@
 # make demo   install into .venv, then fit, backtest and picture a forecast of real data
 # make test   install everything for development into .venv, then lint, type-check and test
 # make docs   install what the site needs, then build it into docs/_build/html; warnings are errors
+# make site   the same, then test the site: links, and, where Chromium is installed, what a reader sees
 # make lowest the core's tests and doctests with the lowest versions that pyproject.toml allows, in .venv-lowest
 VENV ?= .venv
 PYTHON ?= python3
 DATA ?=
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs lowest clean
+.PHONY: demo test lint docs site lowest clean
 
 demo: $(VENV)/.core
 	$(VENV)/bin/samovar-forecast demo $(if $(DATA),--data $(DATA))
@@ -22,6 +23,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
+
+site: docs $(VENV)/.dev
+	SAMOVAR_FORECAST_SITE=docs/_build/html $(VENV)/bin/python -m pytest -q tests/test_site.py
 
 lowest: $(VENV)/.dev
 	$(PYTHON) -m venv .venv-lowest

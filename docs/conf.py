@@ -61,6 +61,7 @@ html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "logo": {"text": "samovar-forecast"},
     "header_links_before_dropdown": 6,
@@ -71,6 +72,11 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+# Where the sites of several versions are published, a file beside them lists them, and each page leads to the others.
+if os.environ.get("SAMOVAR_DOCS_VERSIONS"):
+    html_theme_options["switcher"] = {"version_match": version, "json_url": os.environ["SAMOVAR_DOCS_VERSIONS"]}
+    html_theme_options["check_switcher"] = False  # the list is published with the sites
+    html_theme_options["navbar_end"] = ["version-switcher", "theme-switcher", "navbar-icon-links"]
 
 
 def shapes_as_notes(app, what, name, obj, options, lines):

@@ -19,8 +19,8 @@ def main() -> None:
     y = load_airline()
     years = ExpandingWindowSplitter(fh=range(1, 13), initial_window=96, step_length=12)  # 1957 to 1960, one by one
     samovar = SAMoVARForecaster(
-        horizon=12, context_length=24, d_model=32, n_heads=4, n_layers=1, dropout=0.0, learning_rate=3e-3,
-        max_epochs=100, validation_fraction=0.0, random_state=0, device="cpu",
+        horizon=12, context_length=24, d_model=32, n_heads=4, n_layers=1, dropout=0.0, learning_rate=5e-3,
+        max_epochs=40, validation_fraction=0.0, random_state=0, device="cpu",
     )  # fmt: skip
 
     results = {

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samovar_forecast.cluster_tables import forecast_table
     from samovar_forecast.data.stored_series import StoredSeries
     from samovar_forecast.estimator import Forecaster
     from samovar_forecast.files import datasets
@@ -32,6 +33,7 @@ __all__ = [
     "SAMoVARForecaster",
     "StoredSeries",
     "datasets",
+    "forecast_table",
 ]
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ _HOMES = {
     "ForecastNetwork": "samovar_forecast.networks.network",
     "ModelFileError": "samovar_forecast.files.model_file",
     "StoredSeries": "samovar_forecast.data.stored_series",
+    "forecast_table": "samovar_forecast.cluster_tables",
 }
 
 

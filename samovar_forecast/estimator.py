@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -14,16 +15,19 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
-from samovar_forecast.data.panel import Layout, PandasPanel, read_panel
+from samovar_forecast.data.long_tables import LongTable
+from samovar_forecast.data.panel import Layout, PandasPanel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
+from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration
 from samovar_forecast.forecasting.update import update
+from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.folds import check_fold
@@ -32,12 +36,13 @@ from samovar_forecast.training.summary import TrainingSummary
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from samovar_darts.base import DartsModel
     from samovar_sktime.base import SktimeForecaster
 
-MYPY = False  # which mypy takes for True
-if MYPY:  # scikit-learn has no types, and mypy checks no names of arguments below a base without types
+if TYPE_CHECKING:  # scikit-learn has no types, and no checker knows the arguments of a class below a base without types
 
     class BaseEstimator:
         """What the methods here use of scikit-learn's class."""
@@ -68,6 +73,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
     network_class: ClassVar[type[ForecastNetwork]]
     fitted_: Fitted
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
+
     def fit(
         self,
         y: PandasPanel | StoredSeries,
@@ -76,6 +86,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         static: pd.DataFrame | None = None,
         init_from: str | PathLike[str] | Forecaster | None = None,
         freeze: Sequence[str] = (),
+        id_column: str | Sequence[str] | None = None,
+        time_column: str | None = None,
     ) -> Self:
         """Train on a frame of series, or one network on a panel of them.
 
@@ -94,6 +106,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
         freeze : sequence of str
             Modules of the network that keep their weights, e.g. ``("tokens",)``; see
             ``network_.named_children()``.
+        id_column : str, sequence of str or None
+            For long tables, of pandas, polars or pyarrow: the column, or columns, of the names of series. `X` and
+            `static` have it too, and forecasts come back as long tables of the same library. None: a single series.
+        time_column : str or None
+            For tables without an index: the column of the time, which may be text.
 
         Returns
         -------
@@ -115,14 +132,17 @@ class Forecaster(TrainingConfig, BaseEstimator):
             source = Forecaster.load(init_from) if isinstance(init_from, (str, PathLike)) else init_from
             if source is not None:
                 check_is_fitted(source)
-            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler)
+            long = LongTable.of(id_column, time_column)
+            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler, long)
             begun_with = None if source is None else source.fitted_
             self.fitted_ = fit(self.network_class, self, self._hyperparameters(), training, begun_with, freeze)
         return self
 
     def _hyperparameters(self) -> dict[str, Any]:
-        """A copy that no `set_params` reaches."""
-        return clone(self).get_params(deep=False)
+        """A copy that no `set_params` reaches, without loggers and callbacks, some of which cannot be copied."""
+        given = self.get_params(deep=False)
+        logger = given["logger"] if isinstance(given["logger"], str) else None
+        return clone(type(self)(**given | {"logger": logger, "callbacks": None})).get_params(deep=False)
 
     @overload
     def predict(
@@ -378,11 +398,13 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
         """`y` less `predict_in_sample`, NaN where `y` has no value."""
-        fitted = read_panel(self.predict_in_sample(y, X, static), "the fitted values")
-        panel = self.fitted_.data.read_history(y)
+        data = self._fitted().data
+        panel = data.read_history(y)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        fitted = forecast_in_sample(self.fitted_, panel, given, statics)
         frames = {
             key: panel.frames[key].loc[frame.index, self.targets_] - frame.set_axis(self.targets_, axis=1)
-            for key, frame in fitted.frames.items()
+            for key, frame in fitted.items()
         }
         return panel.layout.assemble(frames)
 
@@ -555,7 +577,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
             raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
         changed: dict[str, Any] = {
             "max_epochs": epochs, "max_steps": None, "schedule": "constant", "checkpoint_dir": None,
-            "random_state": self.random_state, "device": self.device,
+            **{name: getattr(self, name) for name in ("random_state", "device", "devices", "num_nodes", "strategy")},
         }  # fmt: skip
         if learning_rate is not None:
             changed["learning_rate"] = learning_rate
@@ -569,13 +591,17 @@ class Forecaster(TrainingConfig, BaseEstimator):
         X: PandasPanel | None = None,
         *,
         static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        sources: Sequence[Hashable] | None = None,
+        steps: Sequence[int] | None = None,
+        lag_matrices: bool = True,
         influence: bool = True,
     ) -> xr.Dataset:
-        """Take the forecast of the first segment apart into what each past segment adds to it.
+        """What each part of the past does to the forecast after one window.
 
-        For fixed queries and values the attention stack is linear in its input tokens: the token that is
-        decoded to the forecast is the newest main token plus a weighted sum over the tokens of all past
-        segments. The weights are exact, so the parts add up to the network's own output.
+        Every model gives `lag_matrix` and `influence`; SAMoVAR and FixedVAR also give exact parts that add up to the
+        forecast, and the models with attention what they attend to. ``reading["influence"].attrs`` says the unit and
+        the meaning of a variable.
 
         Parameters
         ----------
@@ -583,53 +609,408 @@ class Forecaster(TrainingConfig, BaseEstimator):
             The history to explain, as in `predict`; None: the newest training rows.
         X, static
             Covariates, as in `predict`.
+        series, sources : sequence of names or None
+            Targets to explain, and columns whose past is looked at. None: all.
+        steps : sequence of int or None
+            Steps, counted from 1, of those that the network forecasts at once (`output_length_`). None: all.
+        lag_matrices : bool, default True
+            Compute `lag_matrix`: the work of one training step per target and step.
         influence : bool, default True
-            Also compute `influence`, which costs a backward pass per target and step.
+            Compute `influence`: one forecast per source and lag.
 
         Returns
         -------
         xarray.Dataset
-            Lag 1 is the newest segment; `token` is "context" (all series mixed) or "main" (the target).
+            `forecast` (series, step) is what `predict` returns, as far as the network forecasts at once and before any
+            bounds. Lags count rows, lag 1 being the newest. Of an ensemble, contributions are the mean of its members,
+            and weights, tokens and attention have a first dimension `member`.
 
-            In the units of the data (with `log1p`, of their logarithms), adding up to `forecast` (series, step):
+            - `lag_matrix` (series, source, lag, step): the derivative of the forecast by a past value, all that the
+              network does with it included, in units of the series per unit of the source.
+            - `influence` (series, source, lag): by how much the forecast changes, root mean square over the steps and
+              in units of the series, if the past value were one standard deviation of the source in training higher.
+              A difference of two forecasts, not a derivative: it is of use for a series that stands still, whose
+              derivative is that of a division by nearly nothing. `scale` (source) holds the deviations.
 
-            - `contribution` (series, lag, token, step): what each token adds through the autoregression,
+            Of SAMoVAR and FixedVAR. Segment 1 is the newest; `token` is "context" (all series mixed) or "main" (the
+            target). In the units of the data (with `log1p`, of their logarithms), adding up to the forecast:
+
+            - `contribution` (series, segment, token, step): what each token adds through the autoregression,
             - `own` (series, step): what the newest main token adds directly,
             - `baseline` (series, step): level of the window, bias of the decoder, effect of covariates.
 
             In the features of the network:
 
-            - `weights` (series, layer, head, lag, token, feature_in, feature_out): the VAR weights,
-            - `tokens` and `token_contribution` (series, lag, token, feature): what enters the stack, and that
+            - `weights` (series, layer, head, segment, token, feature_in, feature_out): the VAR weights,
+            - `tokens` and `token_contribution` (series, segment, token, feature): what enters the stack, and that
               times the weights,
             - `forecast_token` (series, feature): the newest main token plus all token contributions.
 
-            In training standard deviations:
+            Of the other models, what they attend to:
 
-            - `influence` (series, source, lag): norm of the derivative of the target's forecast with respect
-              to the segment of the source, the weights' own dependence on the data included.
+            - SAMformer: `attention` (series, source), which adds up to 1 over the sources,
+            - LinTrans: `attention` (series, layer, head, segment, token) of the newest token,
+            - Linear Attention Transformer: `attention` (series, layer, head, patch) of the newest token, with
+              ``attention="image"`` (series, layer, head, source, patch),
+            - PSF-Attn: `attention` (series, layer, patch), the newest row of the product of the factors,
+            - Autoformer: `delay` and `delay_weight` (layer, rank). Its derivatives hold the choice of delays fixed;
+              the forecast jumps where the choice changes.
+
+            ``attrs`` hold the model and the cutoff, the label of the newest row.
 
         Raises
         ------
         NotFittedError
             If called before `fit`.
         ValueError
-            If the history is too short, has other columns, or holds several series, or if `X` lacks rows.
+            If the history is too short, has other columns, or holds several series, if `X` lacks rows, if a choice is
+            not there, or if the lag matrices would take more than 4 GiB.
 
         References
         ----------
         Lu & Yang, ICML 2025, temporal influence paths.
         """
-        from samovar_forecast.forecasting.reading import explain
+        from samovar_forecast.forecasting.reading import Choice, explain
+
+        data = self._fitted().data
+        choice = Choice(data, series, sources, steps)
+        windows, scaler, attrs = self._window_to_read("explain", y, X, static)
+        reading = explain(self.fitted_, windows, scaler, choice, lag_matrices=lag_matrices, influence=influence)
+        return reading.assign_attrs(attrs)
+
+    @overload
+    def explain_backtest(
+        self,
+        y: pd.DataFrame | pd.Series,
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        sources: Sequence[Hashable] | None = None,
+        steps: Sequence[int] | None = None,
+    ) -> xr.Dataset: ...
+
+    @overload
+    def explain_backtest(
+        self,
+        y: Mapping[Any, pd.DataFrame] | Mapping[Any, pd.Series],
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        sources: Sequence[Hashable] | None = None,
+        steps: Sequence[int] | None = None,
+    ) -> dict[Any, xr.Dataset]: ...
+
+    def explain_backtest(
+        self,
+        y: PandasPanel,
+        X: PandasPanel | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        sources: Sequence[Hashable] | None = None,
+        steps: Sequence[int] | None = None,
+    ) -> Any:
+        """Lag matrices after every cutoff inside `y`: their mean, their spread and their course.
+
+        The weights of a classical vector autoregression are the same at all times; those of the models here follow
+        the data.
+
+        Parameters
+        ----------
+        y, X, start, stride, static
+            As in `backtest`.
+        series, sources, steps
+            As in `explain`.
+
+        Returns
+        -------
+        xarray.Dataset, or a dict of them by series where `y` is a panel
+            In units of the series per unit of the source, lag 1 being the newest row:
+
+            - `mean` and `spread` (series, source, lag, step): mean and standard deviation over the cutoffs,
+            - `course` (cutoff, series, source, lag): the lag matrix of each cutoff, averaged over the steps.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            As `backtest` and `explain`.
+        """
+        from samovar_forecast.forecasting.reading import Choice, explain_backtest
+
+        data = self._fitted().data
+        choice = Choice(data, series, sources, steps)
+        panel = data.read_history(y, shortest=data.context_length)
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        name = type(self).__name__
+        results = {
+            key: explain_backtest(
+                self.fitted_, frame, given.get(key), start, stride, choice, key, statics.get(key), name
+            )
+            for key, frame in panel.frames.items()
+        }
+        return results if panel.layout.kind != "single" else results[None]
+
+    def influence_paths(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        n_paths: int = 10,
+        segment: int | None = None,
+    ) -> xr.Dataset:
+        """The strongest temporal influence paths of SAMoVAR and FixedVAR, from past segments to the forecast.
+
+        A path leads from the token of a past segment through the attention layers, in each of which it stays at its
+        token or goes to a later one, to the newest main token, which is decoded to the forecast. All paths together
+        are the VAR weights; the strongest ones are found by dynamic programming, without a look at the others.
+
+        Parameters
+        ----------
+        y, X, static
+            See `explain`.
+        series : sequence of names or None
+            Targets. None: all.
+        n_paths : int
+            Paths of each target.
+        segment : int or None
+            Only paths that start from this past segment, 1 being the newest. None: all.
+
+        Returns
+        -------
+        xarray.Dataset
+            Strongest first, `path` counting from 1:
+
+            - `contribution` (series, path, step) and `strength` (series, path), its root mean square, in the units of
+              the data (with `log1p`, of their logarithms),
+            - `layers` and `head` (series, path): attention layers that the path passes, and its head,
+            - `segment` and `token` (series, path, node): where it is before the first layer and after each: a main
+              token is the target's own past, a context token is a mixture of all series. After the end 0 and "".
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        TypeError
+            If the model has no autoregressive weights.
+        ValueError
+            As `explain`; and if `n_paths` or `segment` is out of range.
+
+        References
+        ----------
+        Lu & Yang, ICML 2025, temporal influence paths.
+        """
+        from samovar_forecast.forecasting.backtest import check_count
+        from samovar_forecast.forecasting.reading import Choice, read_paths
+
+        choice = Choice(self._fitted().data, series)
+        check_count("n_paths", n_paths)
+        windows, scaler, attrs = self._window_to_read("influence_paths", y, X, static)
+        return read_paths(self.fitted_, windows, scaler, choice, n_paths, segment).assign_attrs(attrs)
+
+    def impulse_response(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        *,
+        shock: str | pd.DataFrame = "deviation",
+        steps: int | None = None,
+        start: Hashable | None = None,
+        stride: int = 1,
+        coverage: float = 0.8,
+        static: pd.DataFrame | None = None,
+    ) -> xr.Dataset:
+        """How the forecasts of all series answer to a shock to the newest row: the difference of two forecasts.
+
+        For a linear vector autoregression this is the impulse response function of the textbooks. Here it depends on
+        the window, and bands over many cutoffs show by how much. Beyond the horizon both forecasts roll forward.
+
+        Parameters
+        ----------
+        y, X, static
+            See `explain`.
+        shock : {"deviation", "unit", "cholesky"} or DataFrame
+            One standard deviation of training, or one unit, to each column in turn; the columns of the Cholesky factor
+            of the covariance of the one-step errors in `y`, in the order of the targets; or a matrix of your own: a
+            column for each shock, a row for each series that it moves.
+        steps : int or None
+            Steps after the shock; None: the horizon.
+        start : index label or None
+            First row after a cutoff; from there on every `stride`-th row is one. None: the end of `y` alone.
+        coverage : float
+            Of the bands over the cutoffs.
+
+        Returns
+        -------
+        xarray.Dataset
+            In the units of the data, step 0 being the shock itself: `response` (cutoff, shock, series, step), and over
+            the cutoffs `mean`, `lower` and `upper` (shock, series, step). NaN where the newest row that a shock moves
+            has no value. `size` (shock, source) holds the shocks.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            As `explain`; if an argument is out of range; and if `y` has too few rows for the covariance of its errors.
+
+        References
+        ----------
+        Koop, Pesaran & Potter, "Impulse response analysis in nonlinear multivariate models", Journal of Econometrics,
+        1996.
+        """
+        from samovar_forecast.forecasting.impulse_response import impulse_response
 
         data = self._fitted().data
         panel = data.read_history(y)
         if len(panel.frames) > 1:
-            raise ValueError(f"explain takes one series, and there are {len(panel.frames)}; give one of them as y")
+            raise ValueError(
+                f"impulse_response takes one series, and there are {len(panel.frames)}; give one of them as y"
+            )
+        ((key, frame),) = panel.frames.items()
+        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        return impulse_response(
+            self.fitted_, frame, given.get(key), statics.get(key), shock, data.horizon if steps is None else steps,
+            start, stride, coverage, key, type(self).__name__,
+        )  # fmt: skip
+
+    def _window_to_read(
+        self, method: str, y: Any, X: Any, static: pd.DataFrame | None
+    ) -> tuple[Windows, Scaler, dict[str, Any]]:
+        """The newest window of a single series, its scaling, and what to say of both."""
+        data = self._fitted().data
+        panel = data.read_history(y)
+        if len(panel.frames) > 1:
+            raise ValueError(f"{method} takes one series, and there are {len(panel.frames)}; give one of them as y")
         given, statics = data.read_known(X, panel), data.read_statics(panel, static)
         windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
-        (scaler,) = scalers.values()
-        return explain(self.fitted_, windows, scaler, influence=influence)
+        ((scaler, frame),) = zip(scalers.values(), panel.frames.values(), strict=True)
+        return windows, scaler, {"model": type(self).__name__, "cutoff": str(frame.index[-1])}
+
+    def plot(
+        self,
+        y: PandasPanel | None = None,
+        X: PandasPanel | None = None,
+        horizon: int | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        series: Sequence[Hashable] | None = None,
+        ax: Axes | None = None,
+    ) -> Figure:
+        """The coming forecast after its history, with a fan of intervals: a panel for each series.
+
+        Parameters
+        ----------
+        y, X, horizon, static
+            As in `predict`, for a single series.
+        series : sequence of names or None
+            Panels. None: the first six targets.
+        ax : matplotlib.axes.Axes or None
+            Where to draw one target. None: a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``figure.savefig("forecast.png")`` writes it. `samovar_forecast.evaluation.pictures` draws backtests, errors
+            and readings in the same style.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ValueError
+            As `predict`; if there are several series, or a name is not there.
+        """
+        from samovar_forecast.evaluation.pictures import plot_forecast
+
+        panel = self._fitted().data.read_history(y)
+        if len(panel.frames) > 1:
+            raise ValueError(f"plot takes one series, and there are {len(panel.frames)}; give one of them as y")
+        ((key, frame),) = panel.frames.items()
+        trained = self.fitted_.quantiles
+        levels = (
+            (0.05, 0.1, 0.25, 0.75, 0.9, 0.95) if trained is None and self.fitted_.calibration else trained or (0.5,)
+        )
+        _, forecasts = self._forecast_newest(y, X, horizon, static, levels)
+        index, points, by_level = forecasts[key]
+        targets = pd.Index(self.targets_, tupleize_cols=False)
+        columns = pd.MultiIndex.from_product([range(len(targets)), levels])
+        quantiles = pd.DataFrame(by_level.reshape(len(index), -1), index, columns)
+        return plot_forecast(frame, pd.DataFrame(points, index, targets), quantiles, series=series, ax=ax)
+
+    def report(
+        self,
+        backtest: xr.Dataset,
+        path: str | PathLike[str] = "report.html",
+        *,
+        y: pd.Series | pd.DataFrame | None = None,
+        X: PandasPanel | None = None,
+        reference: xr.Dataset | None = None,
+        series: Sequence[Hashable] | None = None,
+    ) -> Path:
+        """Write a report of a backtest: interactive forecasts, errors, calibration, reading, settings, in one file.
+
+        The file holds everything that it needs and opens without a network.
+
+        Parameters
+        ----------
+        backtest : Dataset
+            What `backtest` gives for a single series, best with quantiles.
+        path : path
+            Where to write.
+        y : Series, DataFrame or None
+            The rows that were backtested. With them the report shows the history before the first forecast, and reads
+            the model after the newest row. None: it shows the rows that were forecast, and reads the model after the
+            training data.
+        X : DataFrame or None
+            The known covariates of the steps after `y`, as in `predict`; without them the reading is left out where the
+            forecaster needs some.
+        reference : Dataset or None
+            Another backtest at the same cutoffs, such as the seasonal naive one.
+        series : sequence of names or None
+            Series with charts of their own. None: the first eight.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[report]`` is not installed.
+        ValueError
+            If a series is not in the backtest, or `y` does not hold the rows that were forecast.
+        """
+        from samovar_forecast.evaluation.report import observed_rows, write_report
+
+        data = self._fitted().data
+        names = list(backtest["series"].values.tolist() if series is None else series)[:8]
+        readable = (not data.known or X is not None) and (y is not None or not data.is_panel)
+        reading = self.explain(y, X, series=names, steps=[1], influence=False) if readable else None
+        return write_report(
+            path,
+            observed_rows(backtest, data.frequency) if y is None else y,
+            backtest,
+            reference=reference,
+            reading=reading,
+            summary=self.fitted_.summary,
+            settings=self.fitted_.hyperparameters,
+            series=series,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted forecaster to one file (safetensors with a JSON header), replaced atomically.
@@ -660,6 +1041,27 @@ class Forecaster(TrainingConfig, BaseEstimator):
         forecaster = found(**fitted.hyperparameters)
         forecaster.fitted_ = fitted
         return forecaster
+
+    def to_onnx(self, path: str | PathLike[str]) -> None:
+        """Write the steps forecast at once as an ONNX file, from histories in units to forecasts in units.
+
+        Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
+        ``context_length_``, columns in the order of ``columns_``), NaN where nothing was observed, and where the
+        forecaster has them `known` and `calendar` (batch, context and output, features), `static` (batch, features)
+        and for a panel `series` (batch,), the position of each series in ``series_``. The outputs are `forecast`
+        (batch, output, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
+        names are in the file's metadata, as JSON.
+
+        Raises
+        ------
+        NotFittedError
+            If called before `fit`.
+        ImportError
+            If the extra ``samovar-forecast[onnx]`` is not installed.
+        """
+        from samovar_forecast.forecasting.exported import write_onnx
+
+        write_onnx(self._fitted(), path, type(self).__name__)
 
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.
@@ -712,6 +1114,11 @@ class Forecaster(TrainingConfig, BaseEstimator):
     def context_length_(self) -> int:
         """Points of history in a window."""
         return self.fitted_.data.context_length
+
+    @property
+    def output_length_(self) -> int:
+        """Steps that the network forecasts at once; longer forecasts roll forward."""
+        return self.fitted_.data.output_length
 
     @property
     def columns_(self) -> list[Hashable]:

@@ -21,10 +21,6 @@ class SAMoVARForecaster(SAMoVARConfig, Forecaster):
     The choice for multivariate series with long history, where you want to see which past segment of which
     series drives the forecast (`explain`).
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> import numpy as np, pandas as pd
@@ -42,10 +38,6 @@ class SAMoVARForecaster(SAMoVARConfig, Forecaster):
 class LinTransForecaster(LinTransConfig, Forecaster):
     """LinTrans: a transformer with plain linear attention on the tokens of SAMoVAR.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> import numpy as np, pandas as pd
@@ -60,10 +52,6 @@ class LinTransForecaster(LinTransConfig, Forecaster):
 @hyperparameters
 class FixedVARForecaster(FixedVARConfig, Forecaster):
     """FixedVAR: SAMoVAR with autoregressive weights that are the same for every window.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
 
     Examples
     --------
@@ -80,11 +68,6 @@ class FixedVARForecaster(FixedVARConfig, Forecaster):
 class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, Forecaster):
     """SAMformer: one small layer of attention over the series, trained with sharpness-aware minimisation.
 
-    References
-    ----------
-    Ilbert et al., "SAMformer: Unlocking the Potential of Transformers in Time Series Forecasting with
-    Sharpness-Aware Minimization and Channel-Wise Attention", ICML 2024, arXiv 2402.10198.
-
     Examples
     --------
     >>> import numpy as np, pandas as pd
@@ -100,11 +83,6 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, Forecaster):
 class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, Forecaster):
     """Linear Attention Transformer: patches of each series as tokens, at a cost linear in the length of the context.
 
-    References
-    ----------
-    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243;
-    Nie et al., "A Time Series is Worth 64 Words", ICLR 2023, for the tokens.
-
     Examples
     --------
     >>> import numpy as np, pandas as pd
@@ -119,11 +97,6 @@ class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, Forec
 @hyperparameters
 class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, Forecaster):
     """Autoformer: series taken apart into trend and season, and periods found by auto-correlation.
-
-    References
-    ----------
-    Wu et al., "Autoformer: Decomposition Transformers with Auto-Correlation for Long-Term Series Forecasting",
-    NeurIPS 2021, arXiv 2106.13008.
 
     Examples
     --------
@@ -141,11 +114,6 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, Forecaster):
 @hyperparameters
 class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, Forecaster):
     """PSF-Attn: every step can reach every earlier one through a product of a few sparse factors.
-
-    References
-    ----------
-    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
-    Neural Networks 152, 2022, arXiv 2109.08184.
 
     Examples
     --------

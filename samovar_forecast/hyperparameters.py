@@ -1,4 +1,4 @@
-"""The decorator for the rule that a hyperparameter is declared once."""
+"""A hyperparameter is declared once: the decorator, and what is made of declarations (docstrings, checks)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ T = TypeVar("T")
 LARGEST_COUNT = 2**31 - 1
 LARGEST_NUMBER = 1e300
 _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
+_REFERENCES = re.compile(r"^References\n-+\n.*?(?=^\w[^\n]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE)
 _WRITTEN = "_written_hyperparameters"  # of one class: the section as written by hand, and the defaults it changes
 
 
@@ -55,39 +56,85 @@ def hyperparameters(cls: type[T]) -> type[T]:
     changed = {name: value for name, value in vars(cls).items() if name in inherited}
     own = inspect.get_annotations(cls, eval_str=True)  # types, also where a module writes annotations as text
     cls.__annotations__ = own | {name: inherited[name].type for name in changed if name not in own}
-    written = _parameters_of(cls)
+    written = parameters_of(cls)
     setattr(cls, _WRITTEN, (written, changed))
     if not written:
-        _insert_parameters(cls)
+        list_parameters(cls, documented_hyperparameters(cls).values())
     return dataclass(kw_only=True, eq=False, repr=False)(cls)
 
 
-def _parameters_of(cls: type) -> str:
+def parameters_of(cls: type) -> str:
+    """The parameters in the docstring of a class, without the heading."""
     found = _PARAMETERS.search(inspect.cleandoc(cls.__doc__ or ""))
     return found.group(1).rstrip() if found else ""
 
 
-def _insert_parameters(cls: type) -> None:
+def entries_of(parameters: str) -> dict[str, str]:
+    r"""The parameters of a docstring by name.
+
+    Examples
+    --------
+    >>> entries_of("width : int\n    Width of a token.\n**kwargs\n    Others.")
+    {'width': 'width : int\n    Width of a token.', '**kwargs': '**kwargs\n    Others.'}
+    """
+    entries = re.split(r"\n(?=\S)", parameters) if parameters else []
+    return {entry.split("\n")[0].partition(" : ")[0]: entry for entry in entries}
+
+
+def documented_hyperparameters(cls: type) -> dict[str, str]:
+    """The documentation of every hyperparameter that a class has or inherits, with the defaults it has there."""
     homes = [vars(base)[_WRITTEN] for base in reversed(cls.__mro__) if _WRITTEN in vars(base)]
-    block = "\n".join(written for written, _ in homes if written)
-    defaults: dict[str, Any] = {}
-    for _, changed in homes:
-        defaults |= changed
-    for name, value in defaults.items():
+    entries = entries_of("\n".join(written for written, _ in homes if written))
+    for name, value in ((name, value) for _, changed in homes for name, value in changed.items()):
         default = f'"{value}"' if isinstance(value, str) else str(value)
-        header = re.search(rf"^{name} : .*default ", block, re.MULTILINE)
-        if header is None:
+        header, *described = entries.get(name, "").split("\n")
+        if "default " not in header:
             raise TypeError(f"{cls.__name__} changes the default of {name!r}, whose documentation states none")
-        block = block[: header.end()] + default + block[block.index("\n", header.end()) :]
-    if not block:
-        return
+        entries[name] = "\n".join([header[: header.rindex("default ")] + f"default {default}", *described])
+    return entries
+
+
+def list_parameters(cls: type, entries: Iterable[str]) -> None:
+    """Give the docstring of a class the section Parameters, before all others."""
+    if block := "\n".join(entries):
+        _insert(cls, f"Parameters\n----------\n{block}\n", before=r"\w[^\n]*")
+
+
+def cite(cls: type, source: type) -> None:
+    """Give the docstring of a class the references of the network that it offers, which are written there alone.
+
+    Examples
+    --------
+    >>> class Network:
+    ...     '''A network.
+    ...
+    ...     References
+    ...     ----------
+    ...     Gauss, "Theoria motus", 1809.
+    ...     '''
+    >>> class Model:
+    ...     '''A model.'''
+    >>> cite(Model, Network)
+    >>> Model.__doc__.splitlines()[-1]
+    'Gauss, "Theoria motus", 1809.'
+    """
+    found = _REFERENCES.search(inspect.cleandoc(source.__doc__ or ""))
+    if found and not _REFERENCES.search(inspect.cleandoc(cls.__doc__ or "")):
+        _insert(cls, f"{found.group().rstrip()}\n", before="Examples")
+
+
+def description_of(cls: type) -> str:
+    """The docstring of a class up to its first section."""
+    return re.split(r"^\w[^\n]*\n-+\n", inspect.cleandoc(cls.__doc__ or ""), maxsplit=1, flags=re.MULTILINE)[0].rstrip()
+
+
+def _insert(cls: type, section: str, before: str) -> None:
     doc = inspect.cleandoc(cls.__doc__ or "")
-    section = f"Parameters\n----------\n{block}\n"
-    at = re.search(r"^\w[^\n]*\n-+\n", doc, re.MULTILINE)
+    at = re.search(rf"^{before}\n-+\n", doc, re.MULTILINE)
     cls.__doc__ = f"{doc[: at.start()]}{section}\n{doc[at.start() :]}" if at else f"{doc}\n\n{section}"
 
 
-def check_types(config: object, declared: Iterable[Field]) -> None:
+def check_types(config: object, declared: Iterable[Field[Any]]) -> None:
     """Check that hyperparameters are of the types they are declared with: numbers, words, truth values, choices.
 
     What a network or the engine asks beyond that they check themselves, and so they do with tuples.
@@ -139,10 +186,15 @@ def _check_type(name: str, value: Any, kinds: Sequence[Any]) -> None:
     choices: list[Any] = []
     for kind in kinds:
         choices += (False, True) if kind is bool else get_args(kind)
+    plain_kinds = [kind for kind in kinds if kind in _ACCEPTED]  # beside choices: devices is a number or "auto"
     if choices:
         chosen = any(isinstance(value, (type(choice), np.bool_)) and value == choice for choice in choices)
-        if not chosen:
-            raise ValueError(f"{name} must be one of {(*choices, *(None for kind in kinds[1:]))}, got {value!r}")
+        if plain_kinds and not chosen and not isinstance(value, str):
+            _check_type(name, value, plain_kinds)
+        elif not chosen:
+            others = "".join(f" or {_WORDS[kind]}" for kind in plain_kinds)
+            none = [None] * (NoneType in kinds)
+            raise ValueError(f"{name} must be one of {(*choices, *none)}{others}, got {value!r}")
         return
     right = tuple(_ACCEPTED.get(kind, kind) for kind in kinds if kind is not NoneType)
     if not isinstance(value, right) or isinstance(value, bool):

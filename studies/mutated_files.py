@@ -2,8 +2,8 @@
 
     python studies/mutated_files.py [number of files, default 2000]
 
-Half of the files carry a digest that fits what was changed, as those of somebody who means harm. Nothing in them may
-run, and the address space is bounded: a file that asked for memory would be seen.
+Half of the files carry a digest that fits what was changed, as those made to do harm. Nothing in them may
+run, and the address space is bounded: a file that takes memory would be seen.
 """
 
 from __future__ import annotations

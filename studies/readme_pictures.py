@@ -42,10 +42,13 @@ def draw_forecast(y: pd.DataFrame, forecaster: SAMoVARForecaster) -> None:
 
 
 def draw_reading(forecaster: SAMoVARForecaster) -> None:
-    influence = forecaster.explain().influence.sel(series=SERIES).transpose("lag", "source").to_pandas()
+    influence = (
+        forecaster.explain(lag_matrices=False).influence.sel(series=SERIES).transpose("lag", "source").to_pandas()
+    )
+    by_year = (influence**2).groupby((influence.index - 1) // 12 + 1).sum() ** 0.5  # changes of independent months
     figure, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
-    influence.plot.bar(ax=axis, rot=0)
-    axis.set(xlabel="years back", ylabel="influence on its forecast")
+    by_year.plot.bar(ax=axis, rot=0)
+    axis.set(xlabel="years back", ylabel="influence, °C per deviation")
     axis.legend(frameon=False)
     figure.savefig(FIGURES / "readme_reading.png", dpi=130)
 

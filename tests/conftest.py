@@ -1,6 +1,7 @@
 """Data and settings that many tests share; everything is small enough to train in well under a second."""
 
 import copy
+import os
 import signal
 from dataclasses import fields
 from functools import cache
@@ -14,6 +15,9 @@ from samovar_forecast.forecasters import ALL_FORECASTERS, SAMoVARForecaster
 
 # A shell that runs the tests in the background makes them ignore Ctrl-C, and so would every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Compiled in this process: helpers would import PyTorch once more for each worker of the tests.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 # Lightning reads the entry points of every installed package for each training, which is a tenth of a short one.
 lightning_fabric.utilities.registry.entry_points = cache(lightning_fabric.utilities.registry.entry_points)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,24 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, TimeSeriesSplit, cross_val_score
 
 from samovar_forecast import SAMoVARForecaster
-from tests.conftest import waves
+from samovar_forecast.training.config import TrainingConfig
+from tests.conftest import TINY, suited, waves
 from tests.peak_memory import numbers_printed_by
 
 
-def test_fit_and_predict(forecaster_class, tiny, y):
-    forecast = forecaster_class(**tiny).fit(y).predict()
+@cache
+def trained(cls):
+    return cls(**suited(TINY, cls)).fit(waves())
+
+
+@pytest.fixture
+def forecaster(forecaster_class):
+    """A forecaster fitted to `y`: a copy, which a test may change, of one that is trained once."""
+    return copy.deepcopy(trained(forecaster_class))
+
+
+def test_fit_and_predict(forecaster, y):
+    forecast = forecaster.predict()
     assert list(forecast.columns) == list(y.columns)
     assert list(forecast.index) == list(pd.date_range(y.index[-1], periods=9, freq="h")[1:])
     assert forecast.index.name == "time"
@@ -44,8 +57,7 @@ def test_series_in_series_out(forecaster_class, tiny, y):
     assert forecast.name == "s1"
 
 
-def test_columns_in_any_order_give_the_same_forecast(forecaster_class, tiny, y):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_columns_in_any_order_give_the_same_forecast(forecaster, y):
     pd.testing.assert_frame_equal(forecaster.predict(y), forecaster.predict(y[["s2", "s0", "s1"]]))
     pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(y))
 
@@ -63,8 +75,7 @@ def test_targets_are_forecast_from_all_columns(forecaster_class, tiny, y):
     assert list(alone.backtest(y).series.values) == ["s2"]
 
 
-def test_longer_horizons_roll_forward(forecaster_class, tiny, y):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_longer_horizons_roll_forward(forecaster, y):
     rolled = forecaster.predict(horizon=20)
     history = pd.concat([y, rolled.iloc[:8]])
     np.testing.assert_allclose(rolled.iloc[8:16], forecaster.predict(history), rtol=1e-5)
@@ -72,8 +83,7 @@ def test_longer_horizons_roll_forward(forecaster_class, tiny, y):
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_backtest_equals_a_loop_of_predict(forecaster_class, tiny, y, stride):
-    forecaster = forecaster_class(**tiny).fit(y)
+def test_backtest_equals_a_loop_of_predict(forecaster, y, stride):
     result = forecaster.backtest(y, start=y.index[130], stride=stride)
     assert result.forecast.dims == ("cutoff", "step", "series")
     assert result.sizes["cutoff"] == len(range(130, len(y) - 8 + 1, stride))
@@ -168,7 +178,7 @@ def test_update_moves_the_cutoff_and_trains(forecaster_class, tiny, y):
 def test_update_refuses_to_forget_its_context(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     expected = forecaster.predict(y.iloc[:158])
-    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows in front are remembered
+    moved_back = copy.deepcopy(forecaster).update(y.iloc[155:158], retrain=False)  # rows before are remembered
     np.testing.assert_allclose(moved_back.predict(), expected, rtol=1e-5)
     for retrain in (True, False):
         with pytest.raises(ValueError, match="so far back that 5 rows are left"):
@@ -201,9 +211,10 @@ def test_cross_validation(forecaster_class, tiny, y, index):
 
 
 def test_grid_search(forecaster_class, tiny, y):
+    of_network = next(name for name in vars(forecaster_class(**tiny)) if not hasattr(TrainingConfig, name))
     search = GridSearchCV(
         forecaster_class(**tiny),
-        {"learning_rate": [1e-9, 1e-2], "d_model": [8]},
+        {"learning_rate": [1e-9, 1e-2], of_network: [getattr(forecaster_class(**tiny), of_network)]},
         cv=TimeSeriesSplit(2, test_size=8),
         error_score="raise",
     ).fit(y)
@@ -275,7 +286,7 @@ def test_the_settings_of_data_and_losses_can_be_searched(tiny, y):
     assert copied.set_params(quantiles=None).get_params()["quantiles"] is None
 
 
-def test_a_lone_forecaster_takes_many_histories(tiny, y):
+def test_a_forecaster_of_a_single_series_takes_many_histories(tiny, y):
     forecaster = SAMoVARForecaster(**tiny).fit(y)
     histories = {"newest": y, "older": y[:100], "other": waves(50, seed=3)}
     forecasts = forecaster.predict(histories)
@@ -334,13 +345,12 @@ def test_sklearn_conventions(forecaster_class, tiny, y):
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda fitted: pickle.loads(pickle.dumps(fitted))])
-def test_copies_forecast_the_same(forecaster_class, tiny, y, duplicate):
-    fitted = forecaster_class(**tiny).fit(y)
-    assert np.array_equal(duplicate(fitted).predict(), fitted.predict())
+def test_copies_forecast_the_same(forecaster, duplicate):
+    assert np.array_equal(duplicate(forecaster).predict(), forecaster.predict())
 
 
-def test_predict_changes_nothing(forecaster_class, tiny, y):
-    fitted = forecaster_class(**tiny).fit(y)
+def test_predict_changes_nothing(forecaster, y):
+    fitted = forecaster
     before = copy.deepcopy(fitted)
     fitted.predict(horizon=20)
     fitted.backtest(y)
@@ -395,7 +405,6 @@ def test_a_short_series_trains_without_validation_and_says_so(tiny, y):
         ({"sharpness_rho": -1}, ValueError, "sharpness_rho must be 0 or greater"),
         ({"adam_betas": (0.9, 1)}, ValueError, "adam_betas must be two numbers"),
         ({"calendar": ["hours"]}, ValueError, "calendar has unknown features"),
-        ({"d_model": 0}, ValueError, "d_model must be at least 1"),
         ({"targets": ["nope"]}, ValueError, "targets must name columns"),
         ({"random_state": "seed"}, TypeError, "random_state must be an integer or a RandomState or None"),
         ({"sampling": "shops"}, ValueError, r"sampling must be one of \('windows', 'series'\), got 'shops'"),
@@ -411,7 +420,12 @@ def test_bad_hyperparameters_are_named(forecaster_class, tiny, y, wrong, error, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"dropout": 1.5}, "dropout must be in"), ({"n_heads": 3}, "n_heads must divide d_model")]
+    ("wrong", "named"),
+    [
+        ({"d_model": 0}, "d_model must be at least 1"),
+        ({"dropout": 1.5}, "dropout must be in"),
+        ({"n_heads": 3}, "n_heads must divide d_model"),
+    ],
 )
 def test_bad_sizes_of_networks_are_named(forecaster_class, tiny, y, wrong, named):
     if not set(wrong) <= set(tiny | {"dropout": 0} if hasattr(forecaster_class, "dropout") else tiny):

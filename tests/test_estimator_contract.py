@@ -136,15 +136,6 @@ def test_explain_needs_a_fit(forecaster_class, quick, y):
         forecaster_class(**quick).explain(y)
 
 
-def test_explain_says_which_models_can(forecaster_class, quick, y):
-    fitted = forecaster_class(**quick).fit(y)
-    if forecaster_class.__name__ in ("SAMoVARForecaster", "FixedVARForecaster"):
-        assert "contribution" in fitted.explain(y)
-    else:
-        with pytest.raises(TypeError, match="SAMoVARForecaster and FixedVARForecaster have"):
-            fitted.explain(y)
-
-
 FAILURES = {
     "bad hyperparameter": ({"learning_rate": -1.0}, lambda y: y),
     "bad index": ({}, lambda y: y.iloc[::-1]),

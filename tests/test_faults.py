@@ -1,4 +1,4 @@
-"""docs/evidence/faults.md says of this package what the script behind it finds today."""
+"""docs/evidence/faults.md says of this package what its script finds today."""
 
 import pytest
 

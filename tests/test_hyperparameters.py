@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from samovar_darts.bridge import model_class_for
 from samovar_forecast.forecasters import ALL_FORECASTERS
 from samovar_forecast.hyperparameters import hyperparameters
 from samovar_forecast.training.config import TrainingConfig
+from samovar_sktime.bridge import forecaster_class_for
 
 PACKAGES = [Path(__file__).parents[1] / name for name in ("samovar_forecast", "adapters")]
 
@@ -20,6 +22,25 @@ def test_every_hyperparameter_is_documented_once(forecaster_class):
         default = f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
         written = line.rsplit("default ", 1)[1]
         assert written == default or float(written) == float(default), line
+
+
+def test_references_are_written_beside_the_network_alone(forecaster_class):
+    """And help shows them in every host, between the hyperparameters and the example."""
+    cited = inspect.cleandoc(forecaster_class.network_class.__doc__).split("References\n----------\n")[1]
+    cited = cited.split("\n\n")[0]
+    hosts = [forecaster_class, forecaster_class_for(forecaster_class), model_class_for(forecaster_class)]
+    for cls in hosts:
+        assert cls.__doc__.count(cited) == 1, cls
+        places = [cls.__doc__.index(f"{title}\n---") for title in ("Parameters", "References", "Examples")]
+        assert places == sorted(places), cls
+        assert all(f"\n{field.name} : " in cls.__doc__ for field in fields(cls)), cls
+    assert "arXiv" in cited
+    assert all("References" not in ast.unparse(written_class(cls)) for cls in hosts)
+
+
+def written_class(cls):
+    tree = ast.parse(Path(inspect.getfile(cls)).read_text())
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__)
 
 
 def test_every_hyperparameter_is_declared_once():

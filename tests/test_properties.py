@@ -77,7 +77,7 @@ def size_of(forecaster, history):
 
 @settings(max_examples=400)
 @given(fitted_kinds, histories(), st.integers(1, 3 * HORIZON))
-def test_forecasts_are_finite_and_go_on_behind_the_history(which, history, n_steps):
+def test_forecasts_are_finite_and_go_on_after_the_history(which, history, n_steps):
     forecaster = fitted(*which)
     forecast = forecaster.predict(history, horizon=n_steps)
     check_forecast(forecast, history, forecaster.targets_, n_steps)

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = {
     "fit", "predict", "predict_quantiles", "predict_interval", "backtest", "predict_in_sample", "residuals",
-    "update", "score", "explain", "save", "load", "to_sktime", "to_darts",
+    "update", "score", "explain", "explain_backtest", "influence_paths", "impulse_response", "plot", "report", "save",
+    "load", "to_onnx", "to_sktime", "to_darts",
 }  # fmt: skip
 OF_SKLEARN = {
     "get_params", "set_params",
@@ -30,7 +31,7 @@ def test_completion_offers_the_methods_and_the_hyperparameters(forecaster_class,
     forecaster = forecaster_class(**tiny)
     for state in (forecaster, forecaster.fit(y)):
         fitted = {name for name in offered(state) if name.endswith("_")}
-        assert METHODS - {"explain"} <= offered(state)
+        assert offered(state) >= METHODS
         assert offered(state) - fitted - OF_SKLEARN - METHODS == hyperparameters | {"network_class"}
         assert {"get_params", "set_params"} <= offered(state)
 
@@ -38,7 +39,7 @@ def test_completion_offers_the_methods_and_the_hyperparameters(forecaster_class,
 def test_an_unfitted_forecaster_has_no_fitted_attribute(forecaster_class, tiny, y):
     forecaster = forecaster_class(**tiny)
     fitted = {name for name in offered(forecaster_class(**tiny).fit(y)) if name.endswith("_")}
-    assert {"network_", "columns_", "context_length_", "training_summary_"} <= fitted
+    assert {"network_", "columns_", "context_length_", "output_length_", "training_summary_"} <= fitted
     assert [name for name in fitted if hasattr(forecaster, name)] == []
 
 

@@ -1,4 +1,4 @@
-"""The words of pages: those of the field, and none that this project has left."""
+"""The words of pages, code, tests and studies: those of the field, and none that this project has left."""
 
 import re
 from pathlib import Path
@@ -20,26 +20,20 @@ LEFT = {  # pattern: what to write
 }
 WORDS = re.compile("|".join(rf"\b{pattern}" for pattern in LEFT), re.IGNORECASE)
 DOCS = ROOT / "docs"
-WRITTEN_BY_PROGRAMS = {  # their words are in the code named here
-    DOCS / "evidence" / "benchmark.md": "samovar_forecast/benchmark/report.py",
-    DOCS / "evidence" / "faults.md": "studies/faults/page.py",
-    DOCS / "evidence" / "speed.md": "studies/speed/report.py",
-}
-
 
 PAGES = [
     page
     for page in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), DOCS / "conf.py"]
-    if page not in WRITTEN_BY_PROGRAMS and not {"_build", "generated"} & set(page.relative_to(ROOT).parts)
+    if not {"_build", "generated"} & set(page.relative_to(ROOT).parts)
 ]
 
 # Folders of code whose docstrings, comments and messages are held to the same words.
-CODE_FOLDERS = ["samovar_forecast", "adapters", "examples"]
+CODE_FOLDERS = ["samovar_forecast", "adapters", "examples", "tests", "studies"]
 
 
 def code():
     for folder in CODE_FOLDERS:
-        yield from sorted((ROOT / folder).rglob("*.py"))
+        yield from sorted(path for path in (ROOT / folder).rglob("*.py") if path != Path(__file__))
 
 
 @pytest.mark.parametrize("path", [*PAGES, *code()], ids=lambda path: str(path.relative_to(ROOT)))
@@ -62,8 +56,14 @@ def test_other_words_are_not(text):
     assert not WORDS.search(text)
 
 
+WRITTEN_BY_PROGRAMS = [DOCS / "evidence" / name for name in ("benchmark.md", "faults.md", "speed.md")]
 READ = [
-    page for page in PAGES if DOCS in page.parents and page.suffix == ".md" and "```{include}" not in page.read_text()
+    page
+    for page in PAGES
+    if DOCS in page.parents
+    and page.suffix == ".md"
+    and page not in WRITTEN_BY_PROGRAMS
+    and "```{include}" not in page.read_text()
 ]
 
 

@@ -2,14 +2,13 @@
 
 try:
     from darts.utils.data.torch_datasets.utils import PLModuleInput  # noqa: F401  # darts 0.48, with PyTorch
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'samovar_darts needs darts 0.48 and its PyTorch part: pip install "samovar-forecast[darts]"'
-    ) from error
+    ) from _error
 
 from darts.utils.serialization import add_safe_globals
 
-from samovar_darts.calendar_encoder import CalendarEncoder
 from samovar_darts.frames import series_from_frame
 from samovar_darts.models import (
     ALL_MODELS,
@@ -22,7 +21,7 @@ from samovar_darts.models import (
     SAMoVARModel,
 )
 from samovar_darts.network_module import NetworkModule
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import CalendarEncoder, Schedule
 
 __all__ = [
     "AutoformerModel",

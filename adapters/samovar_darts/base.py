@@ -24,16 +24,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_darts import saved_files
-from samovar_darts.calendar_encoder import with_calendar
 from samovar_darts.continued_covariates import continued
 from samovar_darts.network_module import NetworkModule
 from samovar_darts.outages import find_outages
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule, with_calendar
 from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.calendar_features import choose_calendar
-from samovar_forecast.hyperparameters import check_types, plain_numbers
+from samovar_forecast.data.lengths import choose_segment
+from samovar_forecast.data.season import season_length
+from samovar_forecast.hyperparameters import (
+    check_types,
+    cite,
+    documented_hyperparameters,
+    entries_of,
+    list_parameters,
+    parameters_of,
+    plain_numbers,
+)
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
@@ -51,16 +60,15 @@ class DartsModel(MixedCovariatesTorchModel):
     input_chunk_length : int
         Points of history that the network sees; the core's `context_length`.
     output_chunk_length : int
-        Steps that the network forecasts at once; the core's `horizon`.
+        Steps that the network forecasts at once; the core's `output_length`.
     output_chunk_shift : int, default 0
         Steps between the history and the first step forecast.
     use_static_covariates : bool, default True
         Use the static covariates of the series where there are any.
     **kwargs
-        The hyperparameters of the network; `sharpness_rho`, `sharpness_adaptive`, `calendar`, `lower` and `upper`,
-        described in `TrainingConfig`; and those of every darts torch model (`batch_size`, `n_epochs`, `likelihood`,
-        `random_state`, `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults
-        of the model's `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
+        The hyperparameters of every darts torch model (`batch_size`, `n_epochs`, `likelihood`, `random_state`,
+        `pl_trainer_kwargs`, ...). Where `optimizer_cls` is not given it is AdamW with the defaults of the model's
+        `recipe`, which `optimizer_kwargs` changes one by one, and with the recipe's schedule where
         `lr_scheduler_cls` is not given either; gradients are clipped as there unless `pl_trainer_kwargs` has a
         `gradient_clip_val`.
 
@@ -79,11 +87,22 @@ class DartsModel(MixedCovariatesTorchModel):
     lower: Any = None
     upper: Any = None
     trainer: Any  # the Trainer of Lightning, once there is one
+    model: NetworkModule | None  # the network in training, once there is one
+    calendar_: Sequence[str] = ()  # read from the index of the series, where there is one
+    pl_module_params: dict[str, Any]
+    encoders: Any  # those of darts
+    train_sample: TorchTrainingSample | None
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show the network's hyperparameters in `help`; the constructor takes them among its `kwargs`."""
+        """Show what the network has in `help`: its references, and the hyperparameters among `kwargs`."""
         super().__init_subclass__(**kwargs)
+        shared, of_training = entries_of(parameters_of(DartsModel)), documented_hyperparameters(cls.recipe)
+        others = shared.pop("**kwargs")
+        training = [of_training[field.name] for field in cls.training_fields()]
+        list_parameters(cls, [*shared.values(), *documented_hyperparameters(cls).values(), *training, others])
+        if hasattr(cls, "network_class"):
+            cite(cls, cls.network_class)
         _, *own, rest = inspect.signature(cls.__init__).parameters.values()
         network = [
             inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
@@ -127,12 +146,12 @@ class DartsModel(MixedCovariatesTorchModel):
         self._considers_static_covariates = use_static_covariates
 
     @classmethod
-    def network_fields(cls) -> tuple[Field, ...]:
+    def network_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of the network."""
         return fields(cls)
 
     @classmethod
-    def training_fields(cls) -> tuple[Field, ...]:
+    def training_fields(cls) -> tuple[Field[Any], ...]:
         """The hyperparameters of training that darts has no name for."""
         names = ("sharpness_rho", "sharpness_adaptive", "calendar", "lower", "upper")
         return tuple(field for field in fields(cls.recipe) if field.name in names)
@@ -150,6 +169,9 @@ class DartsModel(MixedCovariatesTorchModel):
     def _create_model(self, train_sample: TorchTrainingSample) -> NetworkModule:
         check_types(self, (*self.network_fields(), *self.training_fields()))
         hyperparameters = {field.name: getattr(self, field.name) for field in self.network_fields()}
+        if "segment_length" in hyperparameters and self.segment_length is None:
+            lengths = self.input_chunk_length, self.output_chunk_length
+            hyperparameters["segment_length"] = choose_segment(*lengths, self.season_)
         return NetworkModule(
             self.network_class,
             hyperparameters,
@@ -213,6 +235,7 @@ class DartsModel(MixedCovariatesTorchModel):
         return dataset
 
     def _setup_for_predict(self, n: int, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        assert self.model is not None  # darts forecasts with a model that has been made
         self.model.outages = getattr(dataset, "outages", None)  # of a dataset of one's own none are known
         return super()._setup_for_predict(n, dataset, *args, **kwargs)
 
@@ -227,6 +250,7 @@ class DartsModel(MixedCovariatesTorchModel):
     def _setup_for_fit_from_dataset(self, series: Any, *args: Any, **kwargs: Any) -> Any:
         time = get_single_series(series)
         self.calendar_ = choose_calendar(self.calendar, time.time_index, time.freq)
+        self.season_ = season_length(time.freq)
         self.add_encoders = with_calendar(self._given_encoders, self.calendar_)
         return super()._setup_for_fit_from_dataset(series, *args, **kwargs)
 

@@ -12,12 +12,14 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from samovar_darts.base import DartsModel
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.hyperparameters import description_of
+from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig, check_training_config
-from samovar_forecast.training.devices import resolve_device
+from samovar_forecast.training.devices import count_devices, resolve_device
 
 _LOSSES = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
 
@@ -63,15 +65,25 @@ def from_core(core: Forecaster) -> DartsModel:
             f"a darts model holds one scaler, and this {type(core).__name__} learned from a panel with one for each "
             f"series: make the darts model of an unfitted {type(core).__name__} and fit that on a list of series"
         )
+    if core.n_members > 1:
+        raise ValueError(
+            f"a darts model holds one network, and n_members={core.n_members}: make the darts model of a forecaster "
+            "with n_members=1, and average several of them by darts' NaiveEnsembleModel"
+        )
     context_length = core.context_length if fitted is None else fitted.data.context_length
     if context_length is None:
         raise ValueError(
             "darts needs context_length before it has seen data, and it is None: set it, e.g. "
             f"{type(core).__name__}(horizon={core.horizon}, context_length={10 * core.horizon}), or fit first"
         )
+    output_length = core.output_length or core.horizon
+    if fitted is not None:
+        output_length = fitted.data.output_length
+        if isinstance(core, SegmentConfig):
+            core.set_params(segment_length=fitted.data.lengths.segment)
     model = model_class(
         input_chunk_length=context_length,
-        output_chunk_length=core.horizon,
+        output_chunk_length=output_length,
         batch_size=core.batch_size,
         n_epochs=core.max_epochs,
         optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay, "betas": core.adam_betas},
@@ -113,7 +125,7 @@ def model_class_for(core_class: type[Forecaster]) -> type[DartsModel]:
     stem = core_class.__name__.removesuffix("Forecaster")
     name = f"{core_class.__module__}.{stem}Model".replace(".", "_")  # of this module, where pickle finds it
     namespace = {
-        "__doc__": core_class.__doc__,
+        "__doc__": description_of(core_class),
         "__module__": __name__,
         "__qualname__": name,
         "network_class": core_class.network_class,
@@ -147,9 +159,13 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
         "devices": [device.index] if core.device != "auto" and device.type == "cuda" else 1,
         "gradient_clip_val": core.gradient_clip,
         "accumulate_grad_batches": core.accumulate_batches,
-        "enable_progress_bar": bool(core.verbose),
-        "enable_model_summary": bool(core.verbose),
+        "enable_progress_bar": core.verbose == 1,
+        "enable_model_summary": core.verbose == 1,
     }
+    n_devices = count_devices(core.devices, device)
+    if n_devices * core.num_nodes > 1:
+        strategy = "ddp" if core.strategy == "auto" else core.strategy
+        arguments |= {"devices": n_devices, "num_nodes": core.num_nodes, "strategy": strategy}
     if core.max_steps is not None:
         arguments["max_steps"] = core.max_steps
     if core.precision != "auto":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from darts import TimeSeries
 
@@ -54,8 +56,7 @@ def series_from_frame(frame: pd.Series | pd.DataFrame, name: str = "y") -> TimeS
 
 def _with_step(index: pd.DatetimeIndex, name: str) -> pd.DatetimeIndex:
     """Dates with the step that generates them; darts' own guess may generate others, and go on with those."""
-    step = frequency_of(index, name)
-    assert not isinstance(step, int)  # dates have an offset
+    step: Any = frequency_of(index, name)
     try:
         with_step = pd.DatetimeIndex(index, freq=step)
         if all(index[0] + row * step == index[row] for row in (0, len(index) - 1)):  # as darts counts

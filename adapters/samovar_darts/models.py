@@ -16,12 +16,6 @@ from samovar_forecast.training.recipes import AutoformerRecipe, SAMformerRecipe,
 class SAMoVARModel(DartsModel, SAMoVARConfig):
     """SAMoVAR as a darts model: linear attention realigned as an exact vector autoregression.
 
-    `DartsModel` describes the arguments that all models share, `SAMoVARConfig` those of the network.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -36,12 +30,6 @@ class SAMoVARModel(DartsModel, SAMoVARConfig):
 
 class LinTransModel(DartsModel, LinTransConfig):
     """LinTrans as a darts model: a transformer with plain linear attention on the tokens of SAMoVAR.
-
-    `DartsModel` describes the arguments that all models share, `LinTransConfig` those of the network.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
 
     Examples
     --------
@@ -58,12 +46,6 @@ class LinTransModel(DartsModel, LinTransConfig):
 class FixedVARModel(DartsModel, FixedVARConfig):
     """FixedVAR as a darts model: SAMoVAR with autoregressive weights that are the same for every window.
 
-    `DartsModel` describes the arguments that all models share, `FixedVARConfig` those of the network.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -78,12 +60,6 @@ class FixedVARModel(DartsModel, FixedVARConfig):
 
 class SAMformerModel(DartsModel, SAMformerConfig):
     """SAMformer as a darts model: attention over the series, trained with sharpness-aware minimisation.
-
-    `DartsModel` describes the arguments that all models share, `SAMformerConfig` those of the network.
-
-    References
-    ----------
-    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
 
     Examples
     --------
@@ -100,12 +76,6 @@ class SAMformerModel(DartsModel, SAMformerConfig):
 class LinearAttentionModel(DartsModel, LinearAttentionConfig):
     """Linear Attention Transformer as a darts model: patches as tokens, at a cost linear in the input chunk's length.
 
-    `DartsModel` describes the arguments that all models share, `LinearAttentionConfig` those of the network.
-
-    References
-    ----------
-    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -121,12 +91,6 @@ class LinearAttentionModel(DartsModel, LinearAttentionConfig):
 class AutoformerModel(DartsModel, AutoformerConfig):
     """Autoformer as a darts model: series taken apart into trend and season, periods found by auto-correlation.
 
-    `DartsModel` describes the arguments that all models share, `AutoformerConfig` those of the network.
-
-    References
-    ----------
-    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
-
     Examples
     --------
     >>> from darts.utils.timeseries_generation import sine_timeseries
@@ -141,13 +105,6 @@ class AutoformerModel(DartsModel, AutoformerConfig):
 
 class PSFAttentionModel(DartsModel, PSFAttentionConfig):
     """PSF-Attn as a darts model: every step can reach every earlier one through a product of a few sparse factors.
-
-    `DartsModel` describes the arguments that all models share, `PSFAttentionConfig` those of the network.
-
-    References
-    ----------
-    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
-    Neural Networks 152, 2022, arXiv 2109.08184.
 
     Examples
     --------

@@ -26,8 +26,7 @@ from torchmetrics import MetricCollection
 
 from samovar_darts.observed_targets import counts, hide_missing, judge
 from samovar_darts.outages import ChunkOutages, stand_in
-from samovar_darts.schedule import Schedule
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.recipe import Schedule
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import Covariates, ForecastNetwork, TrainingForecast
@@ -42,6 +41,43 @@ _REAL_VALUED = {
     LikelihoodType.Cauchy,
     LikelihoodType.Gumbel,
 }
+
+
+class SeriesScaler(nn.Module):
+    """The map of the core's `Scaler` per column: the identity, unless a trained core brings its scaler.
+
+    That is ``(values - center) / scale``, of ``log(1 + values)`` where the column is logarithmic. NaN stays NaN. It
+    works on tensors in place of arrays: it lies in the module's checkpoint, moves to its device, and gradients pass
+    through `inverse`, so the core's arrays in double precision cannot serve. Nothing is fitted here.
+
+    Shape
+    -----
+    input, output : (..., n_columns), or only the last of the columns
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.center: Tensor
+        self.scale: Tensor
+        self.logarithmic: Tensor
+        self.register_buffer("center", torch.zeros(n_columns))
+        self.register_buffer("scale", torch.ones(n_columns))
+        self.register_buffer("logarithmic", torch.zeros(n_columns, dtype=torch.bool))
+
+    def forward(self, values: Tensor) -> Tensor:
+        columns = slice(-values.shape[-1], None)
+        values = torch.where(self.logarithmic[columns], torch.log1p(values), values)
+        return (values - self.center[columns]) / self.scale[columns]
+
+    def inverse(self, forecast: Tensor) -> Tensor:
+        """Back to the units of the data, in the same order: (batch, horizon, n_targets, n_outputs) to that shape."""
+        columns = slice(-forecast.shape[-2], None)
+        forecast = forecast * self.scale[columns, None] + self.center[columns, None]
+        logarithmic = self.logarithmic[columns, None]
+        # Filled inside: the exponential of another column could be infinite, and its gradient NaN.
+        largest = math.log(torch.finfo(forecast.dtype).max) - 1  # whose exponential still is a number
+        logarithms = torch.where(logarithmic, forecast, 0.0).clamp(max=largest)
+        return torch.where(logarithmic, torch.expm1(logarithms), forecast)
 
 
 class NetworkModule(PLForecastingModule):
@@ -148,26 +184,31 @@ class NetworkModule(PLForecastingModule):
         criterion: Callable[[Tensor, Tensor], Tensor],
         sample_weight: Tensor | None,
     ) -> Tensor:
-        prediction, unit_target = output.prediction, target
-        scaled, own_forecast, own_target = output.scaled
         # Where the core's scaler came along, the loss is the core's: on the scaled series, whose quantiles are the
         # scaled quantiles. Distributions live on the scale of the data.
-        if self.rin is None and (self.likelihood is None or self._forecasts_quantiles):
-            prediction, unit_target = scaled, self.scaler(target)
-        loss = self._loss_over_observed(prediction, unit_target, criterion, sample_weight)
-        if own_forecast is None or own_target is None:
+        scaled = self.rin is None and (self.likelihood is None or self._forecasts_quantiles)
+        result, unit_target = (output.scaled, self.scaler(target)) if scaled else (output.in_units, target)
+        pair, *own = result.pairs(unit_target)
+        loss = self._loss_over_observed(*pair, criterion, sample_weight)
+        if not own or self.output_chunk_shift:  # shifted, the own objective forecasts other steps than the model does
             return loss
-        if self.output_chunk_shift:  # then the own objective forecasts other steps than the model does
-            return loss
-        own_forecast = own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
         unseen = target.isnan().all(2, keepdim=True).all(1, keepdim=True)
-        own_target = own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
         weight = None if sample_weight is None else sample_weight.mean(1, keepdim=True)
+        for own_forecast, own_target in own:
+            own_forecast = own_forecast.flatten(1, -3)  # (batch, n_steps, n_targets, n_outputs)
+            own_target = own_target.flatten(1, -2).masked_fill(unseen, torch.nan)
+            loss = loss + self._own_loss(own_forecast, own_target, criterion, weight)
+        return loss
+
+    def _own_loss(
+        self, forecast: Tensor, target: Tensor, criterion: Callable[[Tensor, Tensor], Tensor], weight: Tensor | None
+    ) -> Tensor:
+        """The loss of the network's own objective: that of the forecast, where it suits normalised series."""
         if self.likelihood is None or _judges_normalised(self.likelihood):
-            return loss + self._loss_over_observed(own_forecast, own_target, criterion, weight)
+            return self._loss_over_observed(forecast, target, criterion, weight)
         point = self.network.point_output
-        pair = hide_missing(own_forecast[..., point : point + 1], own_target, weight, None)
-        return loss + judge(nn.MSELoss(), pair, weight is not None)
+        pair = hide_missing(forecast[..., point : point + 1], target, weight, None)
+        return judge(nn.MSELoss(), pair, weight is not None)
 
     def _loss_over_observed(
         self,
@@ -287,6 +328,11 @@ class JudgedOutput(PLModuleOutput):
     """A forecast in the units of the data, and what the network gave: the same scaled, and its own objective's pair."""
 
     scaled: TrainingForecast
+
+    @property
+    def in_units(self) -> TrainingForecast:
+        """The forecast in the units of the data, beside the own objective's pair, which has none."""
+        return self.scaled._replace(forecast=self.prediction)
 
 
 def _judges_normalised(likelihood: TorchLikelihood) -> bool:

@@ -10,7 +10,7 @@ import torch
 from darts import TimeSeries
 from numpy.typing import NDArray
 
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.network_module import SeriesScaler
 from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.scaling import LARGEST_SCALED, check_moves
 
@@ -54,8 +54,16 @@ class SeriesChecks:
         for number, (target, (first, last)) in enumerate(zip(series, spans, strict=True)):
             start, end = (target.start_time() + position * target.freq for position in (first, last))
             self._check_past(f"series[{number}]", target, start, end, slice(-target.n_components, None))
+            lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
+
+            def outside(
+                rows: NDArray[Any], low: NDArray[np.float64] = lower, high: NDArray[np.float64] = upper
+            ) -> NDArray[np.bool_]:
+                return (rows < low) | (rows > high)
+
             _refuse(
-                f"series[{number}]", target, start, end, self._outside,
+                f"series[{number}]", target, start, end,
+                outside,
                 "lies outside the bounds lower and upper: correct it, e.g. by series.map, replace it by NaN if it was "
                 "not observed, or set other bounds",
             )  # fmt: skip
@@ -100,11 +108,6 @@ class SeriesChecks:
                 cure = "darts.dataprocessing.transformers.Scaler"
                 if not scaled:
                     check_moves(values, list(one.components), f"{role}[{number}]", cure)
-
-    def _outside(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which targets leave their bounds: (n_rows, n_targets, n_samples)."""
-        lower, upper = (np.atleast_1d(bound)[:, None] for bound in (self.bounds.lower, self.bounds.upper))
-        return (rows < lower) | (rows > upper)  # not so for NaN
 
     def _check_past(self, name: str, values: TimeSeries, start: Any, end: Any, columns: slice) -> None:
         """Check values that lie in some columns of the scaler."""

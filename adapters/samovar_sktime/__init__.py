@@ -2,10 +2,10 @@
 
 try:
     import sktime  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "sktime":
+except ModuleNotFoundError as _error:
+    if _error.name != "sktime":
         raise
-    raise ImportError('samovar_sktime needs sktime: pip install "samovar-forecast[sktime]"') from error
+    raise ImportError('samovar_sktime needs sktime: pip install "samovar-forecast[sktime]"') from _error
 
 from samovar_sktime.bridge import from_core
 from samovar_sktime.forecasters import (
@@ -16,8 +16,8 @@ from samovar_sktime.forecasters import (
     PSFAttentionForecaster,
     SAMformerForecaster,
     SAMoVARForecaster,
+    all_forecasters,
 )
-from samovar_sktime.registry import all_forecasters
 
 __all__ = [
     "AutoformerForecaster",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
@@ -19,9 +20,10 @@ from sktime.split.base import BaseSplitter
 from samovar_forecast.data.panel import Panel, read_panel
 from samovar_forecast.data.time_axis import plain_index
 from samovar_forecast.estimator import Forecaster
-from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.hyperparameters import cite, hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
+from samovar_forecast.training.progress import progress_shown
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
@@ -98,6 +100,11 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
     _config: ClassVar[dict[str, Any]] = {"remember_data": False}
     _y = _X = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "core_class"):
+            cite(cls, cls.core_class.network_class)
+
     def __post_init__(self) -> None:
         # A dataclass constructor calls no other constructor, only this hook. sktime's constructor, called from
         # here, calls the hook again; by then it has set the state. By name: the next one in line, of
@@ -145,11 +152,16 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
 
     def _pretrain(self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None) -> Self:
         source = getattr(self, "pretrained_forecaster_", None)
-        if source is None:
-            self.pretrained_forecaster_ = self.core_class(**self._core_params()).fit(y, X)
-        else:
-            self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
+        with self._progress():
+            if source is None:
+                self.pretrained_forecaster_: Forecaster = self.core_class(**self._core_params()).fit(y, X)
+            else:
+                self.pretrained_forecaster_ = train_on(source, self._core_params(), y, X)
         return self
+
+    def _progress(self) -> AbstractContextManager[None]:
+        """Silent unless `verbose` is 1: a forecaster may be a part of a pipeline, which has lines of its own."""
+        return progress_shown(1 if self.verbose == 1 else 0)
 
     def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None) -> Self:
         if isinstance(self.fine_tune_epochs, bool) or not hasattr(self.fine_tune_epochs, "__index__"):
@@ -157,16 +169,18 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         if self.fine_tune_epochs < 0:
             raise ValueError(f"fine_tune_epochs must be 0 or greater, got {self.fine_tune_epochs}")
         source = getattr(self, "pretrained_forecaster_", None)
-        if source is None:
-            core = self.core_class(**self._core_params()).fit(y, X)
-        elif self.fine_tune_epochs:
-            core = train_on(source, self._core_params(), y, X, self.fine_tune_epochs)
-        else:
-            core = take_over(source, self._core_params(), y, X)
+        with self._progress():
+            if source is None:
+                core = self.core_class(**self._core_params()).fit(y, X)
+            elif self.fine_tune_epochs:
+                core = train_on(source, self._core_params(), y, X, self.fine_tune_epochs)
+            else:
+                core = take_over(source, self._core_params(), y, X)
         data = core.fitted_.data
         panel = data.read_history(y)
         given = data.read_known(X, panel)
-        self.forecaster_, self._layout = core, panel.layout
+        self.forecaster_: Forecaster = core
+        self._layout = panel.layout
         # In the order of y, which may be another one than that of pretrained weights.
         self._targets = core.targets_ if self.targets is not None else list(y.columns)
         self._observed = {
@@ -209,7 +223,7 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         """Let the forecaster forget the rows of a series from the first of some new ones on."""
         fitted = self.forecaster_.fitted_
         data = fitted.data
-        seen, known = self._observed[key].newest(data.context_length + data.horizon - 1, before=new.index[0])
+        seen, known = self._observed[key].newest(data.context_length + data.output_length - 1, before=new.index[0])
         if not data.is_panel and len(seen) + len(new) < data.context_length:
             raise ValueError(
                 f"{name} moves the cutoff back to {new.index[-1]}, which leaves {len(seen) + len(new)} rows of "
@@ -336,9 +350,9 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         names = cls.get_param_names()
         tiny = {"d_model": 8, "n_heads": 2, "n_layers": 1, "device": "cpu", "max_epochs": 1}
         tiny = {name: value for name, value in tiny.items() if name in names}
-        quantiles = (0.05, 0.5, 0.95)
+        quantiles, last_weights = (0.05, 0.5, 0.95), {"average_weights": None}
         return [
-            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2},
+            {**tiny, "horizon": 2, "context_length": 4, "validation_fraction": 0.0, "max_steps": 2, **last_weights},
             {**tiny, "horizon": 1, "max_steps": 1, "quantiles": quantiles, "scaler": "none", "fine_tune_epochs": 1},
         ]
 

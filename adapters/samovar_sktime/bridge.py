@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from samovar_forecast.estimator import Forecaster
-from samovar_forecast.hyperparameters import hyperparameters
+from samovar_forecast.hyperparameters import description_of, hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_sktime.base import SktimeForecaster
 
@@ -62,7 +62,7 @@ def forecaster_class_for(core_class: type[Forecaster]) -> type[SktimeForecaster]
     inherited = {field.name for cls in bases for field in fields(cls)}
     own = [field for field in fields(core_class) if field.name not in inherited or _default_differs(field, bases)]
     namespace: dict[str, Any] = {
-        "__doc__": core_class.__doc__,
+        "__doc__": description_of(core_class),
         "__module__": core_class.__module__,
         "__annotations__": {field.name: field.type for field in own},
         "__reduce__": _reduce,  # the class can be found again by the class that it was made from, and by no name

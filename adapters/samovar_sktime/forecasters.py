@@ -1,6 +1,10 @@
-"""The public sktime forecasters: each is a network's hyperparameters joined with the sktime contract."""
+"""The public sktime forecasters, and the list of them: each is a network's hyperparameters joined with the contract."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from skbase.lookup import all_objects
 
 import samovar_forecast
 from samovar_forecast.hyperparameters import hyperparameters
@@ -19,10 +23,6 @@ from samovar_sktime.base import SktimeForecaster
 class SAMoVARForecaster(SAMoVARConfig, SktimeForecaster):
     """SAMoVAR for sktime: linear attention realigned as an exact, readable vector autoregression.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -40,10 +40,6 @@ class SAMoVARForecaster(SAMoVARConfig, SktimeForecaster):
 class LinTransForecaster(LinTransConfig, SktimeForecaster):
     """LinTrans for sktime: a transformer with plain linear attention on the tokens of SAMoVAR.
 
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -59,10 +55,6 @@ class LinTransForecaster(LinTransConfig, SktimeForecaster):
 @hyperparameters
 class FixedVARForecaster(FixedVARConfig, SktimeForecaster):
     """FixedVAR for sktime: SAMoVAR with autoregressive weights that are the same for every window.
-
-    References
-    ----------
-    Lu & Yang, "Linear Transformers as VAR Models", ICML 2025, arXiv 2502.07244.
 
     Examples
     --------
@@ -80,10 +72,6 @@ class FixedVARForecaster(FixedVARConfig, SktimeForecaster):
 class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
     """SAMformer for sktime: attention over the series, trained with sharpness-aware minimisation.
 
-    References
-    ----------
-    Ilbert et al., "SAMformer", ICML 2024, arXiv 2402.10198.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -99,10 +87,6 @@ class SAMformerForecaster(SAMformerConfig, SAMformerRecipe, SktimeForecaster):
 @hyperparameters
 class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """Linear Attention Transformer for sktime: patches as tokens, at a cost linear in the length of the context.
-
-    References
-    ----------
-    Shen et al., "Efficient Attention: Attention with Linear Complexities", WACV 2021, arXiv 1812.01243.
 
     Examples
     --------
@@ -120,10 +104,6 @@ class LinearAttentionForecaster(LinearAttentionConfig, SmallNetworkRecipe, Sktim
 class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster):
     """Autoformer for sktime: series taken apart into trend and season, and periods found by auto-correlation.
 
-    References
-    ----------
-    Wu et al., "Autoformer", NeurIPS 2021, arXiv 2106.13008.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -140,11 +120,6 @@ class AutoformerForecaster(AutoformerConfig, AutoformerRecipe, SktimeForecaster)
 class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, SktimeForecaster):
     """PSF-Attn for sktime: every step can reach every earlier one through a product of a few sparse factors.
 
-    References
-    ----------
-    Khalitov et al., "Sparse factorization of square matrices with application to neural attention modeling",
-    Neural Networks 152, 2022, arXiv 2109.08184.
-
     Examples
     --------
     >>> from sktime.datasets import load_airline
@@ -155,3 +130,27 @@ class PSFAttentionForecaster(PSFAttentionConfig, SmallNetworkRecipe, SktimeForec
     """
 
     core_class = samovar_forecast.PSFAttentionForecaster
+
+
+def all_forecasters(
+    filter_tags: str | list[str] | dict[str, Any] | None = None,
+) -> list[tuple[str, type[SktimeForecaster]]]:
+    """Names and classes of the forecasters of this package, as `sktime.registry.all_estimators` gives sktime's.
+
+    Parameters
+    ----------
+    filter_tags : str, list of str, dict or None
+        Only classes with these tags set, or with these values of tags.
+
+    Examples
+    --------
+    >>> [name for name, _ in all_forecasters({"capability:multivariate": True})]
+    ['AutoformerForecaster', ..., 'SAMoVARForecaster']
+    """
+    found: list[tuple[str, type[SktimeForecaster]]] = all_objects(
+        object_types=SktimeForecaster,
+        filter_tags=filter_tags,
+        exclude_objects=[SktimeForecaster.__name__],
+        package_name="samovar_sktime",
+    )
+    return found

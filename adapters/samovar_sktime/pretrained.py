@@ -15,7 +15,7 @@ from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
 
 # Beside the hyperparameters of the network itself these decide what goes into it and what comes out.
-_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles"}
+_INPUTS_AND_OUTPUTS = {"horizon", "context_length", "targets", "calendar", "scaler", "log1p", "quantiles", "n_members"}
 
 
 def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: Any) -> Forecaster:
@@ -128,8 +128,9 @@ def check_fits(source: Forecaster, hyperparameters: dict[str, Any]) -> None:
     """
     free = {field.name for field in fields(TrainingConfig)} - _INPUTS_AND_OUTPUTS
     trained = {name: value for name, value in source.fitted_.hyperparameters.items() if name not in free}
-    if hyperparameters["context_length"] in (None, source.context_length_):
-        del trained["context_length"]
+    for part, length in source.fitted_.data.lengths._asdict().items():
+        if hyperparameters.get(name := f"{part}_length") in (None, length):
+            trained.pop(name, None)
     changed = [name for name, value in trained.items() if _plain(value) != _plain(hyperparameters[name])]
     if changed:
         wanted = ", ".join(f"{name}={hyperparameters[name]!r}" for name in changed)

@@ -24,7 +24,7 @@ FORECASTERS: dict[str, type[Forecaster]] = {cls.__name__.removesuffix("Forecaste
 # Set by the run or the protocol, or without an effect on the result.
 _ASIDE = {
     "horizon", "context_length", "targets", "validation_fraction", "random_state", "device", "verbose", "logger",
-    "log_dir", "checkpoint_dir",
+    "callbacks", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy",
 }  # fmt: skip
 _BUDGET = ("batch_size", "max_epochs", "patience")
 

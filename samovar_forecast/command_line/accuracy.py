@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+
+from samovar_forecast.command_line.telling import tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +39,7 @@ def first_unseen_row(
     forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
 ) -> int:
     """The first row to test a trained forecaster on: after its training data and after one full context."""
-    from samovar_forecast.evaluation.baselines import season_length
+    from samovar_forecast.data.season import season_length
 
     if key is not None and not forecaster.is_panel_:
         raise ValueError("the model was trained on a single series; leave --series out")
@@ -72,20 +75,34 @@ def check_picture(path: Path) -> None:
         raise ValueError(f"--plot {path} must end in one of {known}")
 
 
+def check_reports() -> None:
+    """Refuse a report before any work is done where the package that draws it is missing."""
+    if find_spec("plotly") is None:
+        raise ImportError("--report needs plotly: pip install 'samovar-forecast[report]'")
+
+
 def print_json(evaluations: Evaluations) -> None:
     """Print the errors as JSON, those of many series by their name and column."""
     written = [evaluation.to_dict() for evaluation in evaluations.values()]
     result = written[0]
+    errors = joint_table(evaluations)
     if None not in evaluations:
-        mean = joint_table(evaluations).iloc[-1]
-        result = result | {
+        by_name = dict(zip(map(label_of, evaluations), written, strict=True))
+        result |= {
             "cutoffs": sum(one["cutoffs"] for one in written),
-            "mean": {
-                name: {measure: None if value != value else float(value) for measure, value in mean[name].items()}
-                for name in mean.index.unique(0)
-            },
-            "series": {_text(key): one["series"] for key, one in zip(evaluations, written, strict=True)},
+            "series": {name: one["series"] for name, one in by_name.items()},
         }
+        if "intervals" in result:
+            result["intervals"] = {name: one["intervals"] for name, one in by_name.items()}
+    mean = errors.iloc[-1]
+    result["mean"] = {
+        name: {
+            measure: None if value != value else float(value)
+            for measure, value in mean[name].items()
+            if measure == "MASE" or len(errors) == 2  # of several series, only the errors without units have a mean
+        }
+        for name in mean.index.unique(0)
+    }
     typer.echo(json.dumps(result, indent=2))
 
 
@@ -98,7 +115,7 @@ def joint_table(evaluations: Evaluations) -> pd.DataFrame:
     tables = []
     for key, evaluation in evaluations.items():
         table = evaluation.table.iloc[:-1]
-        names = [_text(key)] if len(table) == 1 else [f"{_text(key)} {column}" for column in table.index]
+        names = [label_of(key)] if len(table) == 1 else [f"{label_of(key)} {column}" for column in table.index]
         tables.append(table.set_axis(names, axis=0))
     table = pd.concat(tables)
     return pd.concat([table, table.mean(skipna=False).to_frame("mean").T])
@@ -120,8 +137,38 @@ def print_table(evaluations: Evaluations) -> None:
     for forecast, measure in zip(columns.get_level_values(0), columns.get_level_values(1), strict=True):
         group = forecast.removesuffix("Forecaster") if measure == "MSE" else ""
         table.add_column(f"{group}\n{measure}", justify="right")
+    measures, several = columns.get_level_values(1), len(errors) > 2
     for number, (series, row) in enumerate(errors.iterrows()):
-        table.add_row(str(series), *(f"{value:.4g}" for value in row), end_section=number == len(errors) - 2)
+        is_mean = number == len(errors) - 1
+        # A mean over series says something only without their units.
+        cells = [
+            "" if is_mean and several and measure != "MASE" else f"{value:.4g}"
+            for measure, value in zip(measures, row, strict=True)
+        ]
+        table.add_row(str(series), *cells, end_section=number == len(errors) - 2)
+    Console().print(table)
+    _print_intervals(evaluations)
+
+
+def _print_intervals(evaluations: Evaluations) -> None:
+    """Print coverage, width and pinball loss of the quantiles, where there are any."""
+    from rich.table import Table
+
+    found = {key: evaluation.intervals() for key, evaluation in evaluations.items()}
+    first = next(iter(found.values()))
+    if first is None:
+        return
+    nominal = f"{first['nominal'].iloc[0]:.0%} interval" if "nominal" in first else "quantiles"
+    names = [name for name in first.columns if name != "nominal"]
+    table = Table(title=f"{nominal}; width and pinball loss in units of the series", title_justify="left")
+    table.add_column("series")
+    for name in names:
+        table.add_column(name, justify="right")
+    for key, frame in found.items():
+        assert frame is not None
+        for column, row in frame.iterrows():
+            name = str(column) if key is None else label_of(key) if len(frame) == 1 else f"{label_of(key)} {column}"
+            table.add_row(name, *(f"{row[one]:.1%}" if one == "coverage" else f"{row[one]:.4g}" for one in names))
     Console().print(table)
 
 
@@ -130,8 +177,48 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
 
 
-def _text(key: Any) -> str:
+def save_report(forecaster: Forecaster, frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
+    """Write the report of a backtest, with a reading of the model where one model made all forecasts."""
+    from samovar_forecast.evaluation.report import write_report
+
+    if hasattr(forecaster, "fitted_") and not forecaster.known_:
+        forecaster.report(result.backtest, path, y=frame, reference=result.naive)
+    else:
+        write_report(path, frame, result.backtest, reference=result.naive)
+    tell(f"saved {path}")
+
+
+def save_forecast_plot(
+    forecaster: Forecaster, y: Any, points: Any, intervals: Any, coverage: float | None, path: Path
+) -> None:
+    """Write the picture of a forecast, after the history given or that of training; of many series, six panels."""
+    import pandas as pd
+
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.evaluation.pictures import MOST_PANELS, plot_forecast
+    from samovar_forecast.evaluation.pictures.style import heading, panels
+
+    targets = forecaster.targets_
+    histories = forecaster.fitted_.data.read_history(y).frames
+    forecasts = read_panel(points, "the forecast", missing=True).frames
+    bands = {} if intervals is None else read_panel(intervals, "the intervals", missing=True).frames
+    share = 0.0 if coverage is None else coverage
+    levels = pd.MultiIndex.from_product([targets, [0.5 - share / 2, 0.5 + share / 2]])
+    shown = [(key, target) for key in forecasts for target in targets][:MOST_PANELS]
+    figure, axes = panels(None, len(shown), 10.5, 2.4, share_x=None in forecasts)
+    for (key, target), ax in zip(shown, axes, strict=True):
+        band = bands[key].set_axis(levels, axis=1) if key in bands else None
+        title = str(target) if key is None else f"{label_of(key)}: {target}"
+        forecast = forecasts[key].set_axis(targets, axis=1)
+        plot_forecast(histories[key], forecast, band, series=[target], title=title, ax=ax)
+    heading(figure, f"{type(forecaster).__name__.removesuffix('Forecaster')}, {len(forecast)} steps ahead")
+    figure.savefig(path, dpi=150)
+    tell(f"saved {path}")
+
+
+def label_of(key: Any) -> str:
+    """The name of a series, or of several levels, in one line."""
     return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from samovar_forecast.command_line.accuracy import (
     check_picture,
+    check_reports,
     first_test_row,
     first_unseen_row,
     print_json,
     print_table,
+    save_forecast_plot,
     save_plot,
+    save_report,
 )
 from samovar_forecast.command_line.benchmark import benchmark
 from samovar_forecast.command_line.errors import Commands, files_for_arguments
 from samovar_forecast.command_line.files import (
-    check_output,
     in_one,
     names_of_training,
     read_known,
     read_series,
     read_static,
     read_training,
+    with_bounds,
     write_forecast,
 )
+from samovar_forecast.command_line.fitted_models import explain, export, update
+from samovar_forecast.command_line.forecasters import build, keep, load, load_for_frames, load_to_test, train
 from samovar_forecast.command_line.options import (
     Data,
-    Encoding,
     Freeze,
     InitFrom,
     Known,
@@ -40,11 +44,13 @@ from samovar_forecast.command_line.options import (
     split_levels,
     split_names,
     with_hyperparameters,
+    with_table_format,
     words_of,
 )
-
-if TYPE_CHECKING:
-    from samovar_forecast.estimator import Forecaster
+from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
+from samovar_forecast.command_line.search import compare, tune
+from samovar_forecast.command_line.telling import tell, with_quiet
+from samovar_forecast.command_line.understood import understood
 
 # torch, pandas, matplotlib are imported where they are needed: --help and a wrong option answer at once.
 
@@ -52,6 +58,8 @@ MODEL_FILE, TEST_FRACTION = Path("model.safetensors"), 0.2
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(benchmark, name="benchmark")
+for command in (update, explain, export, compare, tune):
+    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,6 +80,8 @@ def _main(
 
 
 @app.command()
+@with_quiet
+@with_table_format
 @with_hyperparameters
 def fit(
     data: Data,
@@ -80,25 +90,27 @@ def fit(
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
     init_from: InitFrom = None,
     freeze: Freeze = None,
     **settings: Any,
 ) -> None:
     """Train a forecaster on all rows of a file and save it."""
     check_output(output)
-    source = None if init_from is None else _load(init_from)
-    forecaster = _build(model, source, settings)
+    source = None if init_from is None else load(init_from)
+    forecaster = build(model, source, settings)
     names = split_names(series)
-    y, X = in_one(read_training(data, encoding, names)), in_one(read_known(known, encoding, names))
-    rows = read_static(static, encoding, names)
-    with files_for_arguments(data, known, static):
-        _train(forecaster, y, X, static=rows, init_from=source, freeze=split_names(freeze))
-    forecaster.save(output)
-    typer.echo(f"saved {output}", err=True)
+    panel, covariates = read_training(data, layout, names), read_known(known, layout, names)
+    rows = read_static(static, layout, names)
+    with files_for_arguments(data, known, static), kept_when_interrupted(forecaster, output):
+        tell(understood(panel, layout, names, forecaster.targets, covariates))
+        train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
+    keep(forecaster, output)
 
 
 @app.command()
+@with_quiet
+@with_table_format
 def predict(
     model_file: Annotated[Path, typer.Argument(help="What `fit` wrote.")],
     data: Annotated[Path | None, typer.Argument(help="History to continue; default: the training data.")] = None,
@@ -109,7 +121,12 @@ def predict(
     ] = None,
     coverage: Annotated[
         float | None,
-        typer.Option(help="Forecast intervals that hold this share, in columns such as 'load lower', 'load upper'."),
+        typer.Option(
+            help="Forecast points and intervals that hold this share, in columns load, 'load lower', 'load upper'."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture of history, forecast and interval to write, e.g. forecast.png.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV or Parquet file to write; default: CSV on stdout.")
@@ -117,7 +134,7 @@ def predict(
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
 ) -> None:
     """Forecast the steps that follow a file, or the training data."""
     from samovar_forecast.files.tables import check_ending
@@ -128,23 +145,28 @@ def predict(
     if output is not None:
         check_output(output)
         check_ending(output)
-    forecaster = _load(model_file)
+    if plot is not None:
+        check_output(plot)
+        check_picture(plot)
+    forecaster = load_for_frames(model_file)
     reads = any(file is not None for file in (data, known, static))
     names = split_names(series) or (names_of_training(forecaster, model_file) if reads else [])
-    y = None if data is None else in_one(read_series(data, encoding, names, forecaster))
-    X = in_one(read_known(known, encoding, names, forecaster))
-    rows = read_static(static, encoding, names, forecaster)
+    y = None if data is None else in_one(read_series(data, layout, names, forecaster))
+    X = in_one(read_known(known, layout, names, forecaster))
+    rows = read_static(static, layout, names, forecaster)
     with files_for_arguments(data, known, static):
-        if levels is not None:
-            forecast = forecaster.predict_quantiles(levels, y, X, horizon, rows)
-        elif coverage is not None:
-            forecast = forecaster.predict_interval(coverage, y, X, horizon, rows)
-        else:
-            forecast = forecaster.predict(y, X, horizon, rows)
-    write_forecast(forecast, output)
+        points = forecaster.predict(y, X, horizon, rows)
+        intervals = None if coverage is None else forecaster.predict_interval(coverage, y, X, horizon, rows)
+        levelled = None if levels is None else forecaster.predict_quantiles(levels, y, X, horizon, rows)
+    if plot is not None:
+        save_forecast_plot(forecaster, y, points, intervals, coverage, plot)
+    forecast = points if levelled is None else levelled
+    write_forecast(with_bounds(forecast, intervals), output, forecaster)
 
 
 @app.command()
+@with_quiet
+@with_table_format
 @with_hyperparameters
 def backtest(
     data: Data,
@@ -156,13 +178,19 @@ def backtest(
         typer.Option(help="Share of the newest rows to test on. Default: 0.2, or what a model file has not seen."),
     ] = None,
     stride: Annotated[int, typer.Option(help="Rows from one cutoff to the next.")] = 1,
+    refit_every: Annotated[
+        int | None, typer.Option(help="Train anew after so many rows, on all rows before; for a single series.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write, e.g. forecasts.png.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Report to write, one HTML file with all charts, e.g. report.html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     model: Model = None,
     series: Series = None,
     known: Known = None,
     static: Static = None,
-    encoding: Encoding = "utf-8",
+    layout: Any = None,
     **settings: Any,
 ) -> None:
     """Measure forecasts of the newest rows beside the seasonal naive forecast."""
@@ -171,31 +199,49 @@ def backtest(
     if plot is not None:
         check_output(plot)
         check_picture(plot)
-    trained = None if model_file is None else _load_to_test(model_file, model, static, settings)
+    if report is not None:
+        check_output(report)
+        check_reports()
+    levels = settings.pop("quantiles", None) if model_file is not None else settings.get("quantiles")
+    if refit_every is not None and (model_file is not None or series is not None):
+        raise ValueError("--refit-every trains a single series anew; leave --model-file and --series out")
+    trained = None if model_file is None else load_to_test(model_file, model, static, settings)
     names = split_names(series)
     if trained is not None and model_file is not None:
         names = names or names_of_training(trained, model_file)
-    if plot is not None and names:
-        raise ValueError("--plot draws a single series; leave it or --series out")
-    panel = read_training(data, encoding, names) if trained is None else read_series(data, encoding, names, trained)
-    X, rows = read_known(known, encoding, names, trained), read_static(static, encoding, names)
+    for option, path in (("--plot", plot), ("--report", report)):
+        if path is not None and names:
+            raise ValueError(f"{option} draws a single series; leave it or --series out")
+    panel = read_training(data, layout, names) if trained is None else read_series(data, layout, names, trained)
+    X, rows = read_known(known, layout, names, trained), read_static(static, layout, names)
     with files_for_arguments(data, known, static):
         if trained is None:
-            trained = _build(model, None, settings)
+            trained = build(model, None, settings)
+            tell(understood(panel, layout, names, trained.targets, X))
             fraction = TEST_FRACTION if test_fraction is None else test_fraction
             starts = {
                 key: first_test_row(len(frame), fraction, trained.horizon, panel.name_of(key))
                 for key, frame in panel.frames.items()
             }
             training = {key: frame.iloc[: starts[key]] for key, frame in panel.frames.items()}
-            _train(trained, panel.layout.assemble(training), in_one(X), static=rows)
+            if refit_every is None:
+                train(trained, panel.layout.assemble(training), in_one(X), static=rows)
         else:
             starts = {
                 key: first_unseen_row(trained, frame, test_fraction, key, panel.name_of(key))
                 for key, frame in panel.frames.items()
             }
         results = {
-            key: evaluate(trained, frame, starts[key], stride, X=None if X is None else X.frames.get(key), key=key)
+            key: evaluate(
+                trained,
+                frame,
+                starts[key],
+                stride,
+                X=None if X is None else X.frames.get(key),
+                key=key,
+                quantiles=levels,
+                refit_every=refit_every,
+            )
             for key, frame in panel.frames.items()
         }
     if as_json:
@@ -204,9 +250,12 @@ def backtest(
         print_table(results)
     if plot is not None:
         save_plot(panel.frames[None], results[None], plot)
+    if report is not None:
+        save_report(trained, panel.frames[None], results[None], report)
 
 
 @app.command()
+@with_quiet
 def demo(
     data: Annotated[
         str | None, typer.Option(help="Benchmark data set, e.g. ETTh1. Default: small data that need no download.")
@@ -230,69 +279,22 @@ def demo(
         settings |= {"horizon": 12, "context_length": 60}
         torch.set_num_threads(1)  # more gain nothing on a network this small, and wait for each other on a busy machine
     else:
-        train, validation, test = datasets.split(data, context_length=0)
-        frame, name = pd.concat([train, validation, test]), data
-        start = len(train) + len(validation)
+        training, validation, test = datasets.split(data, context_length=0)
+        frame, name = pd.concat([training, validation, test]), data
+        start = len(training) + len(validation)
         settings |= {"horizon": 24, "validation_fraction": len(validation) / start}
     console = Console()
     size = f"{len(frame):,} rows x {frame.shape[1]} series, the newest {len(frame) - start:,} rows held out"
     console.print(f"[bold]{name}[/]: {size}", highlight=False)
     out.mkdir(parents=True, exist_ok=True)
-    forecaster = _build("samovar", None, settings)
-    _train(forecaster, frame.iloc[:start])
+    forecaster = build("samovar", None, settings)
+    train(forecaster, frame.iloc[:start])
     result = evaluate(forecaster, frame, start)
     print_table({None: result})
     model, naive = (result.table[name, "MASE"].iloc[-1] for name in (result.backtest.attrs["model"], NAIVE))
     verdict = f"[green]{1 - model / naive:.0%} below[/]" if model < naive else f"[red]{model / naive - 1:.0%} above[/]"
     console.print(f"The mean scaled error (MASE) is {verdict} that of the seasonal naive forecast.", highlight=False)
     forecaster.save(out / MODEL_FILE)
-    typer.echo(f"saved {out / MODEL_FILE}", err=True)
+    tell(f"saved {out / MODEL_FILE}")
     save_plot(frame, result, out / "forecasts.png")
     console.print(f"Try next: samovar-forecast predict {out / MODEL_FILE}", soft_wrap=True)
-
-
-def _load(model_file: Path) -> Forecaster:
-    from samovar_forecast.estimator import Forecaster
-
-    return Forecaster.load(model_file)
-
-
-def _load_to_test(model_file: Path, model: str | None, static: Path | None, settings: dict[str, Any]) -> Forecaster:
-    """A trained forecaster, unless options of training were given too, which would have no effect."""
-    given = [name for name, value in (("model", model), ("static", static)) if value is not None] + list(settings)
-    if given:
-        option = f"--{given[0].replace('_', '-')}"
-        raise ValueError(f"give {option} or --model-file, not both: the model file is trained and has its own")
-    return _load(model_file)
-
-
-def _build(model: str | None, source: Forecaster | None, settings: dict[str, Any]) -> Forecaster:
-    """An untrained forecaster, of a name or like another one; all other hyperparameters keep their defaults."""
-    if source is not None:
-        from sklearn.base import clone
-
-        if model is not None:
-            raise ValueError("give --model or --init-from, not both: the model file has its own kind")
-        return clone(source).set_params(**settings)
-    if "horizon" not in settings:
-        raise ValueError("give --horizon to train a forecaster, or a model file that has one")
-    from samovar_forecast.forecasters import ALL_FORECASTERS
-
-    by_name = {cls.__name__.removesuffix("Forecaster").lower(): cls for cls in ALL_FORECASTERS}
-    chosen = "samovar" if model is None else model.lower()
-    if chosen not in by_name:
-        raise ValueError(f"there is no model {model!r}; there are {', '.join(by_name)}")
-    return by_name[chosen](**settings)
-
-
-def _train(forecaster: Forecaster, y: Any, X: Any = None, **arguments: Any) -> None:
-    console, name = Console(stderr=True), type(forecaster).__name__
-    with console.status(f"training {name} ..."):
-        forecaster.fit(y, X, **arguments)
-    done = forecaster.training_summary_
-    error = "" if done.validation_loss is None else f", validation loss {done.validation_loss:.4g}"
-    typer.echo(
-        f"trained {name}: {done.n_parameters:,} parameters, {done.epochs} epochs, kept epoch {done.best_epoch}{error}, "
-        f"{done.seconds:.1f} s",
-        err=True,
-    )

@@ -159,7 +159,7 @@ def report(
     """Write tables and figures of all results, beside the published ones."""
     from samovar_forecast.benchmark.report import write_report
     from samovar_forecast.benchmark.store import Store
-    from samovar_forecast.command_line.files import check_output
+    from samovar_forecast.command_line.outputs import check_output
 
     path = results / "report.md" if docs is None else docs
     store = Store(results)

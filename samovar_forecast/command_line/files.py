@@ -3,58 +3,72 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from samovar_forecast.command_line.telling import tell
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from samovar_forecast.data.panel import Panel
     from samovar_forecast.estimator import Forecaster
+    from samovar_forecast.files.table_format import TableFormat
 
 # pandas and torch are imported where they are needed: --help and a wrong option answer at once.
 
 
-def read_series(path: Path, encoding: str, names: Sequence[str] = (), forecaster: Forecaster | None = None) -> Panel:
+def read_series(
+    path: Path, layout: TableFormat, names: Sequence[str] = (), forecaster: Forecaster | None = None
+) -> Panel:
     """The series of a file, where `names` are the columns that tell them apart.
 
-    Names are text, but for those that a fitted forecaster knows as something else, such as a number.
+    Names are text, but for those that a fitted forecaster knows as something else, such as a number. For it, text in
+    columns that it does not know is left out, and the columns that it knows as categories are encoded.
     """
-    from samovar_forecast.data.panel import read_panel
-    from samovar_forecast.files.tables import read_table
-
-    table = read_table(path, encoding, names)
-    if names:
-        table.index = _as_known(table.index, forecaster)
-    elif table.index.has_duplicates:
-        raise ValueError(
-            f"{path} has {table.index[table.index.duplicated()][0]} more than once; if it holds many series, name the "
-            "columns that tell them apart: --series"
-        )
-    return read_panel(table, str(path), missing=True)
+    return _read(path, layout, names, forecaster, None if forecaster is None else forecaster.columns_)
 
 
-def read_training(path: Path, encoding: str, names: Sequence[str]) -> Panel:
+def read_training(path: Path, layout: TableFormat, names: Sequence[str]) -> Panel:
     """The series of a file to train on, in which no column may be empty."""
-    panel = read_series(path, encoding, names)
+    panel = read_series(path, layout, names)
     for column in panel.columns:
         if all(frame[column].isna().all() for frame in panel.frames.values()):
-            raise ValueError(f"{path} column {column!r} has no value in any row; fill or drop it")
+            raise ValueError(f"{path} column {column!r} has no value in any row; leave it out: drop=[{column!r}]")
     return panel
 
 
 def read_known(
-    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+    path: Path | None, layout: TableFormat, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> Panel | None:
     """The known covariates of a file."""
-    return None if path is None else read_series(path, encoding, names, forecaster)
+    if path is None:
+        return None
+    layout = replace(layout, columns=())
+    return _read(path, layout, names, forecaster, None if forecaster is None else forecaster.known_, beside=True)
+
+
+def _read(
+    path: Path,
+    layout: TableFormat,
+    names: Sequence[str],
+    forecaster: Forecaster | None,
+    wanted: Collection[Any] | None,
+    beside: bool = False,
+) -> Panel:
+    from samovar_forecast.data.panel import read_panel
+    from samovar_forecast.files.tables import read_table
+
+    table = read_table(path, names, layout, beside=beside, wanted=wanted)
+    if names:
+        table.index = _as_known(table.index, forecaster)
+    return read_panel(table, str(path), missing=True)
 
 
 def read_static(
-    path: Path | None, encoding: str, names: Sequence[str], forecaster: Forecaster | None = None
+    path: Path | None, layout: TableFormat, names: Sequence[str], forecaster: Forecaster | None = None
 ) -> pd.DataFrame | None:
     """The static covariates of a file: a row for each series, first its names."""
     from samovar_forecast.files.tables import read_names_table
@@ -63,7 +77,8 @@ def read_static(
         return None
     if not names:
         raise ValueError("--static tells many series apart; give --series too, the columns that name them")
-    table = read_names_table(path, len(names), encoding)
+    wanted = None if forecaster is None else forecaster.static_
+    table = read_names_table(path, len(names), layout, wanted)
     table.index = _as_known(table.index, forecaster)
     return table
 
@@ -81,32 +96,68 @@ def names_of_training(forecaster: Forecaster, model_file: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def check_output(path: Path) -> None:
-    """Refuse a file that cannot be written before any work is done."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder of {path} does not exist")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file")
-
-
-def write_forecast(forecast: Any, path: Path | None) -> None:
-    """Write a forecast of one series or of many as a table, or print it as CSV."""
+def with_bounds(forecast: Any, intervals: Any) -> Any:
+    """Forecasts and the bounds of their intervals in one table, those of a target beside it."""
     import pandas as pd
 
-    from samovar_forecast.files.tables import write_table
+    table = flat(forecast)
+    if intervals is None:
+        return table
+    bounds = flat(intervals)
+    names = [name for column in table.columns for name in (column, f"{column} lower", f"{column} upper")]
+    if set(names) == {*table.columns, *bounds.columns}:
+        return pd.concat([table, bounds], axis=1)[names]
+    return pd.concat([table, bounds], axis=1)
+
+
+def flat(forecast: Any) -> pd.DataFrame:
+    """A forecast as one frame, its columns with a single level: a target, or a target and a level."""
+    import pandas as pd
 
     if isinstance(forecast, Mapping):
         forecast = pd.concat(forecast)
     table = pd.DataFrame(forecast)
     if isinstance(table.columns, pd.MultiIndex):  # (series, level or bound)
-        table.columns = pd.Index([f"{series} {level}" for series, level in table.columns])
+        table = table.set_axis([f"{series} {level}" for series, level in table.columns], axis=1)
+    return table
+
+
+def write_forecast(table: pd.DataFrame, path: Path | None, forecaster: Forecaster) -> None:
+    """Write a forecast of one series or of many as a table, or print it as CSV.
+
+    CSV files get the digits that a forecast can have: four beyond the spread of its series.
+    """
+    import pandas as pd
+
+    from samovar_forecast.files.tables import check_ending, write_table
+
     if isinstance(table.index, pd.MultiIndex):
         table.index = table.index.set_names(_level_names(table.index))
+    if path is None or check_ending(path) == "csv":
+        table = rounded(table, forecaster)
     if path is None:
         table.to_csv(sys.stdout)
         return
     write_table(table, path)
-    typer.echo(f"saved {path}", err=True)
+    tell(f"saved {path}")
+
+
+def rounded(table: pd.DataFrame, forecaster: Forecaster) -> pd.DataFrame:
+    """The table with four digits beyond the smallest spread of a series in training, for each target."""
+    import numpy as np
+
+    columns, targets = forecaster.columns_, forecaster.targets_
+    scalers = [one.scaler for one in forecaster.series_.values()]
+    # Of a logarithm, the spread is one in units at its center.
+    levels = np.stack([np.where(one.logarithmic, np.exp(np.minimum(one.center, 700)), 1.0) for one in scalers])
+    spreads = (np.stack([one.scale for one in scalers]) * levels).min(axis=0)
+    digits = {}
+    for column in table.columns:
+        target = next((one for one in targets if column == one or str(column).startswith(f"{one} ")), None)
+        spread = 1.0 if target is None else float(spreads[columns.index(target)])
+        digits[column] = 4 - int(np.floor(np.log10(spread))) if 0 < spread < np.inf else 6
+    made = {column: table[column].round(max(0, digits[column])) for column in table.columns}
+    return type(table)(made, index=table.index)
 
 
 def _level_names(index: pd.MultiIndex) -> list[str]:

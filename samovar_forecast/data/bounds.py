@@ -80,15 +80,14 @@ class Bounds:
         output : (n_targets,) each
         """
         center, scale = scaler.center[-n_targets:], scaler.scale[-n_targets:]
-        logarithmic = scaler.logarithmic[-n_targets:]
-
-        def on_scale(bound: NDArray[np.float64]) -> NDArray[np.float32]:
-            values = np.broadcast_to(bound, n_targets)
-            with np.errstate(divide="ignore", over="ignore"):
-                values = np.where(logarithmic, np.log1p(values.clip(-1)), values)
-                return ((values - center) / scale).astype(np.float32)
-
-        return on_scale(self.lower), on_scale(self.upper)
+        low, high = (np.broadcast_to(bound, n_targets) for bound in (self.lower, self.upper))
+        with np.errstate(divide="ignore", over="ignore"):
+            logarithms = [np.log1p(bound.clip(-1)) for bound in (low, high)]
+            lower, upper = (
+                ((np.where(scaler.logarithmic[-n_targets:], logarithm, bound) - center) / scale).astype(np.float32)
+                for logarithm, bound in zip(logarithms, (low, high), strict=True)
+            )
+        return lower, upper
 
     def check(self, frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
         """Refuse values outside the bounds: either they or the bounds are wrong.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samovar_forecast.data.bounds import UNBOUNDED, Bounds
 from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
+from samovar_forecast.data.counting_columns import warn_of_counting_columns
 from samovar_forecast.data.frames import (
     align_columns,
     check_above_minus_one,
@@ -22,6 +23,8 @@ from samovar_forecast.data.frames import (
     read_static,
     select_rows,
 )
+from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
@@ -60,8 +63,10 @@ class FittedData:
 
     Attributes
     ----------
-    horizon, context_length : int
-        Steps that the network forecasts at once, and points of history that it sees.
+    horizon : int
+        Steps to forecast where no other number is given.
+    lengths : Lengths
+        Points of history that the network sees, steps that it forecasts at once, and points of its segments.
     scaling : {"standard", "robust", "none"}
         How series are scaled.
     log1p : bool
@@ -90,7 +95,7 @@ class FittedData:
     """
 
     horizon: int
-    context_length: int
+    lengths: Lengths
     scaling: str
     log1p: bool
     columns: list[Hashable]
@@ -105,6 +110,16 @@ class FittedData:
     static_scaler: Scaler | None = None
     bounds: Bounds = UNBOUNDED
     embeds_known: bool = False
+
+    @property
+    def context_length(self) -> int:
+        """Points of history that the network sees."""
+        return self.lengths.context
+
+    @property
+    def output_length(self) -> int:
+        """Steps that the network forecasts at once."""
+        return self.lengths.output
 
     @property
     def is_panel(self) -> bool:
@@ -141,7 +156,7 @@ class FittedData:
             frames = {key: series.history for key, series in self.series.items()}
             return Panel(frames, self.layout, "the training data")
         axes = {key: series.history.index for key, series in self.series.items()}
-        panel = read_panel(y, missing=True, step=self.frequency, axes=axes)
+        panel = read_panel(y, missing=True, step=self.frequency, axes=axes, long=self.layout.long)
         panel = self._renamed(panel, self.columns).align(self.columns)
         frequency = panel.frequency(default=self.frequency)
         if frequency != self.frequency:
@@ -165,7 +180,10 @@ class FittedData:
         if not self.known:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
         axes = {key: frame.index for key, frame in panel.frames.items()}
-        given = read_panel(X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name).beside(panel)
+        table = read_panel(
+            X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name, long=self.layout.long
+        )
+        given = table.beside(panel)
         frames = self._renamed(given, self.known).align(self.known).frames
         return {key: frame for key, frame in frames.items() if key in panel.frames}
 
@@ -177,7 +195,8 @@ class FittedData:
             return {}
         found = {key: series.static for key, series in self.series.items() if series.static is not None}
         if static is not None:
-            rows = align_columns(read_static(static), self.static, "static")
+            named = static if self.layout.long is None else self.layout.long.names_of(static)
+            rows = align_columns(read_static(named), self.static, "static")
             scaled = self.static_scaler.transform(rows.to_numpy())
             found |= dict(zip(rows.index, scaled, strict=True))
         missing = [key for key in panel.frames if key not in found]
@@ -201,7 +220,7 @@ class FittedData:
     ) -> pd.DataFrame | None:
         """Known covariates at every label of `index`, from those given and from what was known in training.
 
-        The network forecasts whole horizons. For the `n_spare` steps after `index`, which are cut off from the
+        The network forecasts whole outputs. For the `n_spare` steps after `index`, which are cut off from the
         forecast, given rows are taken where there are any, else the last one is repeated; the calendar goes on.
 
         A frame without columns where the calendar alone is known; None where nothing is.
@@ -289,7 +308,7 @@ class FittedData:
         n_after = max(0, last + steps - len(frame))
         if n_after:
             index = index.append(continue_index(index, self.frequency, n_after))
-        reach = last + -(-steps // self.horizon) * self.horizon
+        reach = last + -(-steps // self.output_length) * self.output_length
         known = self.known_rows(X, index, key, max(0, reach - len(index)), n_future)
         values, scaled_known = self._scaled(frame, known, scaler, key)
         return self._windows_before(torch.from_numpy(cutoffs), values, scaled_known, static)
@@ -311,7 +330,7 @@ class FittedData:
     def _windows_before(
         self, cutoffs: Tensor, values: Tensor, known: Tensor | None, static: NDArray[np.float32] | None
     ) -> Windows:
-        shape = (self.context_length, self.horizon, len(self.targets))
+        shape = (self.context_length, self.output_length, len(self.targets))
         return Windows.before(cutoffs, values, *shape, known, None if static is None else torch.from_numpy(static))
 
     def _scaled(
@@ -339,7 +358,7 @@ class FittedData:
         number: int = -1,
     ) -> FittedSeries:
         """What is kept of a series with these rows: a whole window, so that an update can replace the newest row."""
-        n_rows = self.context_length + self.horizon
+        n_rows = self.context_length + self.output_length
         kept = None if known is None or not self.known else known.iloc[-n_rows:].copy()
         return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static, number)
 
@@ -426,9 +445,15 @@ class TrainingData:
 
 
 def read_training_data(
-    y: Any, X: Any, static: pd.DataFrame | None, targets: Sequence[Hashable] | None, calendar: Any, scaling: str
+    y: Any,
+    X: Any,
+    static: Any,
+    targets: Sequence[Hashable] | None,
+    calendar: Any,
+    scaling: str,
+    long: LongTable | None = None,
 ) -> TrainingData:
-    """Check everything that `fit` is given.
+    """Check everything that `fit` is given; `long` says where long tables have names and time.
 
     Raises
     ------
@@ -444,7 +469,8 @@ def read_training_data(
         chosen, columns = order_columns(y.rows(slice(0, 1)), targets)
         name = str(y.folder)
         return TrainingData({None: y}, {None: name}, columns, chosen, y.frequency(), Layout(), [], [], {}, None)
-    panel = read_panel(y, missing=True)
+    panel = read_panel(y, missing=True, long=long)
+    warn_of_counting_columns(panel)
     frequency = panel.frequency()
     first = next(iter(panel.frames.values()))
     chosen, columns = order_columns(first, targets)
@@ -454,7 +480,7 @@ def read_training_data(
     if static is not None:
         if panel.layout.kind == "single":
             raise ValueError("static tells the series of a panel apart, and y is a single one")
-        static = read_static(static)
+        static = read_static(static if long is None else long.names_of(static))
         lacking = [key for key in panel.frames if key not in static.index]
         if lacking:
             raise ValueError(f"static lacks the series {lacking}; give a row for each")
@@ -466,7 +492,7 @@ def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable
     if X is None:
         return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
     axes = {key: frame.index for key, frame in panel.frames.items()}
-    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name).beside(panel)
+    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name, long=panel.layout.long).beside(panel)
     lacking = [key for key in panel.frames if key not in given.frames]
     if lacking:
         raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
@@ -477,8 +503,8 @@ def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable
 def learn(
     data: TrainingData,
     n_training: Sequence[int],
-    context_length: int,
     horizon: int,
+    lengths: Lengths,
     scaling: str,
     log1p: bool,
     bounds: Bounds,
@@ -491,7 +517,7 @@ def learn(
     data : TrainingData
     n_training : sequence of int
         Rows of each series that train; the newer ones are held out.
-    context_length, horizon, scaling, log1p, bounds
+    horizon, lengths, scaling, log1p, bounds
         See `FittedData`.
     cutoffs : callable
         Rows and training rows of a series to the cutoffs of its windows.
@@ -513,7 +539,7 @@ def learn(
         scaled = static_scaler.transform(data.static.loc[list(data.series)].to_numpy())
         statics = dict(zip(data.series, scaled, strict=True))
     fitted = FittedData(
-        horizon, context_length, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
+        horizon, lengths, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
         data.known_columns, [] if data.static is None else list(data.static.columns), known_scaler, static_scaler,
         bounds,
     )  # fmt: skip
@@ -534,7 +560,7 @@ def learn(
         scaled_known = None if known is None else fitted._scaled_known(known, f"X{name.removeprefix('y')}")
         at = cutoffs(len(rows.index), n_rows)
         parts.append(fitted._windows_before(at, values, scaled_known, static))
-        n_kept = context_length + horizon
+        n_kept = lengths.context + lengths.output
         history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
         series[key] = fitted.newest(history, known, scaler, static, number)
     warn_of_raised_scales(scalers, columns)

@@ -128,17 +128,23 @@ def _doubled_labels(index: pd.Index, name: str) -> ValueError:
         named += (
             f" (and {', '.join(map(str, doubled[1:4]))}{', ...' * (len(doubled) > 4)}: {len(doubled)} labels in all)"
         )
-    if isinstance(index, pd.DatetimeIndex) and index.tz is None:
-        for zone in _ZONES:
-            if _is_wall_clock(index, zone):
-                return ValueError(
-                    f"{named}; where clocks were set back, say so with your time zone, e.g. "
-                    f"df.tz_localize({zone!r}, ambiguous='infer')"
-                )
+    zone = wall_clock_of(index) if isinstance(index, pd.DatetimeIndex) else None
+    if zone is not None:
+        return ValueError(
+            f"{named}; where clocks were set back, say so with your time zone, e.g. "
+            f"df.tz_localize({zone!r}, ambiguous='infer')"
+        )
     return ValueError(
         f"{named}; drop or average such rows, as groupby(level=0).mean() does, or keep them all, a column for each: "
         "pd.DataFrame(df).set_index(df.groupby(level=0).cumcount(), append=True).unstack()"
     )
+
+
+def wall_clock_of(index: pd.DatetimeIndex) -> str | None:
+    """A zone whose clock, set back in autumn, shows all doubled labels; None for dates with a zone."""
+    if index.tz is not None:
+        return None
+    return next((zone for zone in _ZONES if _is_wall_clock(index, zone)), None)
 
 
 def _is_wall_clock(index: pd.DatetimeIndex, zone: str) -> bool:

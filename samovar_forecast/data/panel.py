@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
+from narwhals.typing import IntoDataFrame
 
 from samovar_forecast.data.frames import align_columns, read_frame
+from samovar_forecast.data.long_tables import LongTable, as_pandas, hint_at_columns, library_of
 from samovar_forecast.data.time_axis import Frequency, frequency_of, match_axis
 
-PandasPanel = pd.Series | pd.DataFrame | Mapping[Hashable, pd.Series | pd.DataFrame]
+PandasPanel = pd.Series | pd.DataFrame | Mapping[Hashable, pd.Series | pd.DataFrame] | IntoDataFrame
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Layout:
         Names of the levels of the columns.
     is_named : bool
         Whether a Series has a name.
+    long : LongTable or None
+        The columns of names and time of a long table.
     """
 
     kind: Literal["single", "dict", "multiindex"] = "single"
@@ -37,6 +41,7 @@ class Layout:
     names: tuple[Hashable, ...] = ()
     column_names: tuple[Hashable, ...] = (None,)
     is_named: bool = True
+    long: LongTable | None = None
 
     def labelled_as(self, data: Any) -> Layout:
         """The same form, with the labels that a series or frame has for its columns."""
@@ -60,7 +65,8 @@ class Layout:
         if self.kind == "dict":
             return parts
         first = next(iter(parts.values()))
-        return first if self.kind == "single" else pd.concat(parts, names=[*self.names, first.index.name])
+        frame = first if self.kind == "single" else pd.concat(parts, names=[*self.names, first.index.name])
+        return frame if self.long is None else self.long.write(frame)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Panel:
         key, first = next(iter(self.frames.items()))
         name = self.name_of(key) if len(self.frames) == 1 else self.name
         used = align_columns(first.iloc[:0], columns, name).columns
-        return self.map(lambda frame, _: frame[list(used)])
+        return self if used.equals(first.columns) else self.map(lambda frame, _: frame[list(used)])
 
     def beside(self, series: Panel) -> Panel:
         """These covariates on the time axes of their series.
@@ -173,6 +179,7 @@ def read_panel(
     step: Frequency | None = None,
     axes: Mapping[Hashable, pd.Index] | None = None,
     owner: str = "the training data",
+    long: LongTable | None = None,
 ) -> Panel:
     """Check series in any of their forms and return them as float64 frames by key.
 
@@ -185,6 +192,8 @@ def read_panel(
         See `read_frame`.
     axes : mapping from names to Index, or None
         Time axes whose zones the series take, that of one series under None; see `Panel.on_axes`.
+    long : LongTable or None
+        Where a long table has names and time; data in another form are read as they are.
 
     Raises
     ------
@@ -197,6 +206,10 @@ def read_panel(
     >>> list(panel.frames), panel.columns
     (['a', 'b'], ['y'])
     """
+    table = None if long is None else long.read(data, name)
+    if long is not None and table is not None:
+        panel = read_panel(table, name, missing=missing, step=step, axes=axes, owner=owner)
+        return replace(panel, layout=replace(panel.layout, long=replace(long, library=library_of(data))))
     if isinstance(data, Mapping):
         parts: dict[Hashable, Any] = dict(data)
         layout = Layout("dict", bool(parts) and all(isinstance(part, pd.Series) for part in parts.values()))
@@ -214,6 +227,7 @@ def read_panel(
         groups = data.groupby(level=levels if len(levels) > 1 else 0, sort=False, observed=True)
         parts = {key: part.droplevel(levels) for key, part in groups}
     else:
+        _check_is_wide(data, name)
         layout = Layout("single", isinstance(data, pd.Series)).labelled_as(data)
         axis = _axis_of(None, axes or {})
         frame = read_frame(data, name, missing=missing, step=step, axis=axis, owner=owner)
@@ -232,3 +246,15 @@ def read_panel(
         columns = list(next(iter(frames.values()), frame).columns)
         frames[key] = align_columns(frame, columns, called, exact=True)
     return replace(panel, frames=frames)
+
+
+def _check_is_wide(data: Any, name: str) -> None:
+    """Refuse a long table whose columns were not named, with the names that it probably has."""
+    if isinstance(data, pd.Series) or as_pandas(data) is None:
+        return
+    hint = hint_at_columns(data)
+    if hint and (not isinstance(data, pd.DataFrame) or "id_column" in hint):
+        raise TypeError(
+            f"{name} has its time in a column, and no index; name the columns of time and of the names of series: "
+            f"{hint}"
+        )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.dataset as parquet
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from samovar_forecast.data.frames import align_columns, read_frame
+from samovar_forecast.data.parquet_pieces import read_pieces
 from samovar_forecast.data.time_axis import Frequency, frequency_of
 from samovar_forecast.files.atomic_files import new_folder
 
@@ -61,14 +62,14 @@ class StoredSeries:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         missing = [name for name in (_VALUES, _INDEX, _NAMES) if not (self.folder / name).is_file()]
         if missing:
             raise ValueError(f"{folder} lacks {missing}; StoredSeries.write makes such a folder")
-        self.values = np.load(self.folder / _VALUES, mmap_mode="r")
+        self.values: NDArray[Any] = np.load(self.folder / _VALUES, mmap_mode="r")
         names = json.loads((self.folder / _NAMES).read_text())
         self.columns: list[str] = names["columns"]
-        self.index = pd.Index(pd.read_parquet(self.folder / _INDEX)["label"]).rename(names["index"])
+        self.index: pd.Index = pd.Index(pd.read_parquet(self.folder / _INDEX)["label"]).rename(names["index"])
         if self.values.shape != (len(self.index), len(self.columns)):
             raise ValueError(
                 f"{folder} does not fit together: numbers of the shape {self.values.shape}, {len(self.index)} labels "
@@ -98,30 +99,60 @@ class StoredSeries:
 
     @classmethod
     def from_parquet(
-        cls, source: str | os.PathLike[str], folder: str | os.PathLike[str], time: str, rows: int = 65_536
+        cls,
+        source: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        time: str,
+        rows: int = 65_536,
+        *,
+        columns: Sequence[str] | None = None,
+        id_column: str | None = None,
+        start: Hashable | None = None,
+        end: Hashable | None = None,
     ) -> StoredSeries:
-        """Write a Parquet file, or a folder of them in the order of their names, to a new folder.
+        """Write Parquet files to a new folder, piece by piece; nothing else of them is read.
+
+        Each file holds a span of time, as in a table that is partitioned by date. Their order is that of the times in
+        them, which their metadata tell.
 
         Parameters
         ----------
         source : path
+            A file, or a folder of files, also in folders such as ``year=2024/month=10``.
         folder : path
             Where to write.
         time : str
             The column that becomes the index.
         rows : int, default 65536
-            Rows in memory at a time.
+            Rows of the files in memory at a time.
+        columns : sequence of str or None, default None
+            The columns to write. None: all.
+        id_column : str or None, default None
+            The files hold a long table in the order of time, and this column names its series: each becomes a column,
+            with the one column of `columns` as its values.
+        start, end : index label or None, default None
+            First and last row. Files and groups of rows outside are not read.
 
         Raises
         ------
         TypeError, ValueError, OSError
-            As `write`; and if there is no column `time`.
+            As `write`; and if a column is missing, two files cover the same time, or a long table has several columns
+            of values, two values of a series at one time, or rows that are not in the order of time.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> hours = pd.date_range("2024-01-01", periods=4, freq="h")
+        >>> for name, rows in {"day=9": slice(0, 2), "day=10": slice(2, 4)}.items():
+        ...     long = pd.DataFrame({"a": 1.0, "b": 2.0}, hours[rows]).rename_axis("date").melt(ignore_index=False)
+        ...     (folder / "table" / name).mkdir(parents=True)
+        ...     long.reset_index().sort_values("date").to_parquet(folder / "table" / name / "part.parquet")
+        >>> stored = StoredSeries.from_parquet(folder / "table", folder / "series", "date", id_column="variable")
+        >>> stored.columns, len(stored)
+        (['a', 'b'], 4)
         """
-        table = parquet.dataset(source, format="parquet")
-        if time not in table.schema.names:
-            raise ValueError(f"{source} has no column {time!r}; it has {table.schema.names}")
-        batches = table.to_batches(batch_size=rows, fragment_readahead=1, batch_readahead=1)
-        return cls.write(folder, (batch.to_pandas().set_index(time) for batch in batches if batch.num_rows))
+        return cls.write(folder, read_pieces(source, time, rows, columns, id_column, start, end))
 
     def frequency(self) -> Frequency:
         """The step of the index."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.evaluation.baselines import NAIVE, season_length, seasonal_naive_backtest
-from samovar_forecast.evaluation.metrics import mae, mase, mse
+from samovar_forecast.data.season import season_length
+from samovar_forecast.data.time_axis import frequency_of
+from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
+from samovar_forecast.evaluation.metrics import coverage, mae, mase, mse, pinball, width
 
 if TYPE_CHECKING:
     from samovar_forecast.estimator import Forecaster
@@ -77,11 +79,39 @@ class Evaluation:
     table: pd.DataFrame
     season: int
 
+    def intervals(self) -> pd.DataFrame | None:
+        """Coverage and width of the widest interval, its nominal coverage, and the pinball loss over all quantiles.
+
+        A row for each series; None without quantiles.
+        """
+        if "quantiles" not in self.backtest:
+            return None
+        levels = self.backtest["quantile"].values
+        columns = {"pinball": pinball(self.backtest).mean("quantile")}
+        if len(levels) > 1 and np.isclose(levels[0] + levels[-1], 1):
+            nominal = float(levels[-1] - levels[0])
+            columns = {
+                "nominal": xr.full_like(columns["pinball"], nominal),
+                "coverage": coverage(self.backtest, nominal=nominal),
+                "width": width(self.backtest, nominal=nominal),
+            } | columns
+        return pd.DataFrame({name: values.to_series() for name, values in columns.items()}, index=self.table.index[:-1])
+
     def to_dict(self) -> dict[str, Any]:
         """Errors by series and forecast, as `json.dumps` takes them; None stands for a MASE without scale."""
         cells = self.table.astype(object).where(self.table.notna(), None)
         errors = [{name: row[name].to_dict() for name in cells.columns.unique(0)} for _, row in cells.iterrows()]
-        return {
+        intervals = self.intervals()
+        measured = (
+            {}
+            if intervals is None
+            else {
+                "intervals": dict(
+                    zip(map(str, intervals.index), intervals.astype(float).to_dict("records"), strict=True)
+                )
+            }
+        )
+        return measured | {
             "horizon": self.backtest.sizes["step"],
             "cutoffs": self.backtest.sizes["cutoff"],
             "season": self.season,
@@ -98,6 +128,8 @@ def evaluate(
     *,
     X: pd.DataFrame | None = None,
     key: Hashable = None,
+    quantiles: Sequence[float] | None = None,
+    refit_every: int | None = None,
 ) -> Evaluation:
     """Backtest of a fitted forecaster on the newest rows, beside that of the seasonal naive forecast.
 
@@ -116,6 +148,10 @@ def evaluate(
         The known covariates over the index of `y`.
     key : hashable or None
         Name of the series, if the forecaster was fitted on a panel.
+    quantiles : sequence of float or None
+        Also forecast these quantiles, for `Evaluation.intervals`.
+    refit_every : int or None
+        Train anew after so many rows; see `Forecaster.backtest`. The forecaster itself need not be fitted then.
 
     Raises
     ------
@@ -126,16 +162,23 @@ def evaluate(
     ValueError
         If the test rows hold no horizon, or the rows before them no season and context.
     """
-    check_is_fitted(forecaster)
+    if refit_every is None:
+        check_is_fitted(forecaster)
     frame = read_frame(y, missing=True)
     first = _row_number(test_start, frame.index)
-    start, season = frame.index[first], season_length(forecaster.frequency_)
-    if key is None:
-        backtest = forecaster.backtest(frame, X, start, stride)
+    start = frame.index[first]
+    if refit_every is not None:
+        season, targets = season_length(frequency_of(frame.index)), frame
+        if forecaster.targets is not None:
+            targets = frame[list(forecaster.targets)]
+        backtest = forecaster.backtest(frame, X, start, stride, quantiles=quantiles, refit_every=refit_every)
     else:
-        backtest = forecaster.backtest({key: frame}, None if X is None else {key: X}, start, stride)[key]
+        season, targets = season_length(forecaster.frequency_), frame[forecaster.targets_]
+        given: Any = frame if key is None else {key: frame}
+        known: Any = X if key is None or X is None else {key: X}
+        found: Any = forecaster.backtest(given, known, start, stride, quantiles=quantiles)
+        backtest = found if key is None else found[key]
     newest = first - 1 + stride * np.arange(backtest.sizes["cutoff"])
-    targets = frame[forecaster.targets_]
     naive = seasonal_naive_backtest(targets, backtest.sizes["step"], season, frame.index[newest])
     return Evaluation(backtest, naive, accuracy_table(backtest, naive, targets.iloc[:first], season), season)
 

@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from samovar_forecast.data.frames import read_frame
+from samovar_forecast.data.season import season_length
 from samovar_forecast.data.time_axis import frequency_of
-from samovar_forecast.evaluation.baselines import season_length
 
 Dims = str | Iterable[str] | None
 _OVER_TIME = ("cutoff", "step")

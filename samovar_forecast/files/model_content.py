@@ -14,22 +14,27 @@ from torch.overrides import TorchFunctionMode
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
+from samovar_forecast.data.lengths import Lengths
+from samovar_forecast.data.long_tables import LIBRARIES, LongTable
 from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.forecasting.fit import network_for
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.networks.ensemble import averaged
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.random_state import forked
 from samovar_forecast.training.summary import TrainingSummary
 
 _NETWORK = "network."
+_MEMBER = "members."
 _DEEPEST = 16  # tuples in a name; those of the levels of columns are one deep
 _CALLS_PER_TENSOR = 100  # of PyTorch while a network is built; ours need 20 at most
 _LONGEST_WINDOW = 2**20  # some networks have the same weights for every length, and tables that grow with it
-_OF_THE_MACHINE = {"logger", "log_dir", "checkpoint_dir"}  # where a machine keeps its files is no part of a model
+# Where a machine keeps its files, how many devices it has, and who watches a training, is no part of a model.
+_OF_THE_MACHINE = {"logger", "callbacks", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy"}
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def describe(fitted: Fitted) -> dict[str, Any]:
             for name in ("columns", "targets", "known", "static")
         },
         "calendar": data.calendar,
-        "context_length": data.context_length,
+        "lengths": data.lengths._asdict(),
         "embeds_known": data.embeds_known,
         "layout": asdict(data.layout)
         | {name: [_encode(label) for label in getattr(data.layout, name)] for name in ("names", "column_names")},
@@ -66,7 +71,11 @@ def describe(fitted: Fitted) -> dict[str, Any]:
         ],
         "calibration": None
         if calibration is None
-        else {"n_windows": calibration.n_windows, "held_out": calibration.held_out},
+        else {
+            "horizon": calibration.scores.shape[2],
+            "n_windows": calibration.n_windows,
+            "held_out": calibration.held_out,
+        },
         "training": asdict(fitted.summary),
     }
 
@@ -113,10 +122,11 @@ def rebuild(
     given = {name: _decode(value) for name, value in header["hyperparameters"].items() if name not in _OF_THE_MACHINE}
     config = config_class(**given)
     check_training_config(config)
-    context_length, horizon = header["context_length"], config.horizon
-    if config.context_length not in (None, context_length):
-        raise ValueError(f"it has the context lengths {config.context_length} and {context_length}")
-    if not (1 <= context_length <= _LONGEST_WINDOW and horizon <= _LONGEST_WINDOW):
+    lengths = Lengths(**header["lengths"])
+    for name, length in lengths._asdict().items():
+        if getattr(config, f"{name}_length", None) not in (None, length):
+            raise ValueError(f"it has the {name} lengths {getattr(config, f'{name}_length')} and {length}")
+    if not (min(lengths) >= 1 and max(*lengths, config.horizon) <= _LONGEST_WINDOW):
         raise ValueError(f"its windows are longer than {_LONGEST_WINDOW} rows")
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(_NETWORK)}
     labels = {name: [_decode(label) for label in header[name]] for name in ("columns", "targets", "known", "static")}
@@ -137,8 +147,8 @@ def rebuild(
             described.get("number", number),
         )
     data = FittedData(
-        horizon=horizon,
-        context_length=context_length,
+        horizon=config.horizon,
+        lengths=lengths,
         scaling=config.scaler,
         log1p=config.log1p,
         columns=columns,
@@ -161,8 +171,8 @@ def rebuild(
         numbers = [one.number for one in series.values()]
         if not all(isinstance(number, int) and -1 <= number < max(n_trained, len(series)) for number in numbers):
             raise ValueError(f"its series have the numbers {numbers[:5]}, and {n_trained} were trained on")
-        sizes = (horizon, len(labels["targets"]), n_trained)
-        calibration = Calibration.from_arrays(found, *sizes, **header["calibration"])
+        described = header["calibration"]
+        calibration = Calibration.from_arrays(found, n_targets=len(labels["targets"]), n_series=n_trained, **described)
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
     quantiles = None if config.quantiles is None else tuple(config.quantiles)
     summary = TrainingSummary(**header["training"])
@@ -200,8 +210,15 @@ def _network(
 ) -> ForecastNetwork:
     """The network with its weights, built only where the hyperparameters ask for just these weights."""
     # The outermost block puts the mode of gradients back, also where the bound is reached inside of what would have.
+    n_members = 1 + max((int(name.split(".")[1]) for name in weights if name.startswith(_MEMBER)), default=0)
+    if n_members > config.n_members:  # fewer where Ctrl-C ended the training
+        raise ValueError(f"it has {n_members} members, and n_members={config.n_members}")
+
+    def made() -> ForecastNetwork:
+        return averaged([network_for(network_class, config, data) for _ in range(n_members)])
+
     with torch.no_grad(), torch.device("meta"), _AtMost(_CALLS_PER_TENSOR * (1 + len(weights))):
-        sketch = network_for(network_class, config, data).state_dict()
+        sketch = made().state_dict()
     sizes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in sketch.items()} != sizes:
         raise ValueError("its weights are not those of the network that its hyperparameters describe")
@@ -209,7 +226,7 @@ def _network(
     if broken:
         raise ValueError(f"its weights {broken[:3]} are not finite")
     with forked(torch.device("cpu")):  # waits for a training in another thread, which draws too
-        network = network_for(network_class, config, data)
+        network = made()
     network.load_state_dict(weights)
     return network.eval()
 
@@ -272,4 +289,13 @@ def _restore_layout(described: dict[str, Any]) -> Layout:
     )
     if kind not in ("single", "dict", "multiindex") or not (isinstance(is_series, bool) and isinstance(is_named, bool)):
         raise ValueError(f"it knows no series of the kind {kind!r}")
-    return Layout(kind, is_series, names, column_names, is_named)
+    return Layout(kind, is_series, names, column_names, is_named, _restore_long(described.get("long")))
+
+
+def _restore_long(described: dict[str, Any] | None) -> LongTable | None:
+    if described is None:
+        return None
+    ids, time, library = tuple(described["ids"]), described["time"], described["library"]
+    if not all(isinstance(name, str) for name in (*ids, time)) or library not in LIBRARIES:
+        raise ValueError(f"it knows no long table of {library!r} with the columns {[*ids, time]}")
+    return LongTable(ids, time, library)

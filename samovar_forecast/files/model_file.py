@@ -38,8 +38,8 @@ class ModelFileError(ValueError):
 def save(fitted: Fitted, cls: type, path: str | os.PathLike[str]) -> None:
     """Write what is fitted, and the name of the forecaster's class, to one file; see `Forecaster.save`.
 
-    A `random_state` object is stored as None; `logger`, `log_dir` and `checkpoint_dir` belong to the machine that
-    trained and are not stored.
+    A `random_state` object is stored as None; `logger`, `log_dir`, `checkpoint_dir`, `devices`, `num_nodes` and
+    `strategy` belong to the machine that trained and are not stored.
 
     Raises
     ------

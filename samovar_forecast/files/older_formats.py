@@ -13,7 +13,8 @@ def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 
     The first format knew one series and no intervals. Up to the second, tuples were written as lists. Up to the third,
     classes were those of this package, and a calibration had one curve per target, which `Calibration` reads. Up to the
-    fourth, there were no bounds, and networks that embed the calendar embedded the known covariates too.
+    fourth, there were no bounds, segments were forecast one at a time, and networks that embed the calendar embedded
+    the known covariates too.
 
     Raises
     ------
@@ -30,10 +31,16 @@ def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         }
         tensors["logarithmic"] = torch.zeros(len(tensors["center"]), dtype=torch.bool)
         tensors["center"], tensors["scale"] = tensors["center"].unsqueeze(0), tensors["scale"].unsqueeze(0)
-    if header["format"] <= 4:
-        header["embeds_known"] = True
     if header["format"] <= 2:
         header["hyperparameters"] = {
             name: {"tuple": value} if isinstance(value, list) and name != "targets" else value
             for name, value in header["hyperparameters"].items()
         }
+    if header["format"] <= 4:
+        header["embeds_known"] = True
+        given = header["hyperparameters"]
+        segment = given.get("segment_length") or given["horizon"]
+        output = segment if "segment_length" in given else given["horizon"]
+        header["lengths"] = {"context": header.pop("context_length"), "output": output, "segment": segment}
+        if header["calibration"] is not None:
+            header["calibration"]["horizon"] = given["horizon"]

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from samovar_forecast.data.panel import read_panel
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units
+from samovar_forecast.training.progress import counted
 
 
 def backtest(
@@ -30,35 +31,22 @@ def backtest(
     model: str = "",
 ) -> xr.Dataset:
     """Forecasts of one series, of the name `key`, after every cutoff; see `Forecaster.backtest`."""
-    check_count("stride", stride)
     data = fitted.data
-    name = "y" if key is None else f"y of series {key!r}"
-    first = _first_cutoff(frame.index, start, data.context_length, name)
-    cutoffs = np.arange(first, len(frame) - data.horizon + 1, stride)
-    if len(cutoffs) == 0:
-        raise ValueError(
-            f"{name} is too short: a forecast from row {first} of its {len(frame)} rows needs {data.horizon} rows "
-            "after it"
-        )
+    cutoffs = cutoffs_inside(frame, data.context_length, data.horizon, start, stride, key)
     levels = [float(level) for level in (() if quantiles is None else quantiles)]
     # A series that training has not seen is scaled by the rows before the first cutoff: nothing looks ahead.
-    scaler = data.scaler_of(key, frame.iloc[:first])
+    scaler = data.scaler_of(key, frame.iloc[: cutoffs[0]])
     windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=X, static=static)
     forecast, by_level = forecast_in_units(fitted, windows, {key: scaler}, data.horizon, levels)
     actual = np.lib.stride_tricks.sliding_window_view(frame[data.targets].to_numpy(), data.horizon, axis=0)[cutoffs]
     dims = ("cutoff", "step", "series")
-    last_observed = frame.index[cutoffs - 1]
-    if isinstance(last_observed, pd.PeriodIndex):
-        last_observed = last_observed.to_timestamp()  # xarray files have no periods
-    elif isinstance(last_observed, pd.DatetimeIndex):
-        last_observed = last_observed.tz_localize(None)  # nor time zones: the wall clock is kept
     result = xr.Dataset(
         {
             "forecast": (dims, forecast),
             "actual": (dims, actual.swapaxes(1, 2)),
         },
         coords={
-            "cutoff": last_observed.rename("cutoff"),
+            "cutoff": cutoff_labels(frame.index, cutoffs),
             "step": np.arange(1, data.horizon + 1),
             "series": pd.Index(data.targets, tupleize_cols=False),
         },
@@ -69,13 +57,45 @@ def backtest(
     return result.assign(quantiles=((*dims, "quantile"), by_level)).assign_coords(quantile=levels)
 
 
+def cutoffs_inside(
+    frame: pd.DataFrame, context_length: int, horizon: int, start: Hashable | None, stride: int, key: Hashable = None
+) -> NDArray[np.int64]:
+    """Rows to forecast from, each with a full context before it and a full horizon from it on.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or `stride` is no positive whole number.
+    """
+    check_count("stride", stride)
+    name = "y" if key is None else f"y of series {key!r}"
+    first = first_cutoff(frame.index, start, context_length, name)
+    cutoffs = np.arange(first, len(frame) - horizon + 1, stride)
+    if len(cutoffs) == 0:
+        raise ValueError(
+            f"{name} is too short: a forecast from row {first} of its {len(frame)} rows needs {horizon} rows after it"
+        )
+    return cutoffs
+
+
 def check_count(name: str, count: Any) -> None:
     """Refuse what is no positive whole number."""
     if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
         raise ValueError(f"{name} must be a positive integer, got {count!r}")
 
 
-def _first_cutoff(index: pd.Index, start: Any, context_length: int, name: str) -> int:
+def cutoff_labels(index: pd.Index, cutoffs: NDArray[np.int64]) -> pd.Index:
+    """Labels of the last observed rows, as xarray can write them: periods as their start, the wall clock of a zone."""
+    last_observed = index[cutoffs - 1]
+    if isinstance(last_observed, pd.PeriodIndex):
+        last_observed = last_observed.to_timestamp()
+    elif isinstance(last_observed, pd.DatetimeIndex):
+        last_observed = last_observed.tz_localize(None)
+    return last_observed.rename("cutoff")
+
+
+def first_cutoff(index: pd.Index, start: Any, context_length: int, name: str) -> int:
+    """Row of the label `start`; None: the first row with a full context before it."""
     if start is None:
         return context_length
     try:
@@ -129,9 +149,10 @@ def backtest_refitting(
     folds = [(cutoff, min(cutoff + refit_every - 1, last)) for cutoff in range(first, last + 1, refit_every)]
     if not warm_start:
         tasks = (delayed(_backtest_fold)(forecaster, y, X, fold, stride, quantiles) for fold in folds)
-        return xr.concat(Parallel(n_jobs=n_jobs)(tasks), "cutoff")
+        done = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        return xr.concat(list(counted(done, "refit", len(folds))), "cutoff")
     results, before = [], None
-    for fold in folds:
+    for fold in counted(folds, "refit", len(folds)):
         before = _fit_fold(forecaster, y, X, fold, before)
         results.append(_forecast_fold(before, y, X, fold, stride, quantiles))
     return xr.concat(results, "cutoff")

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.utils import check_random_state
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
+from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
+from samovar_forecast.data.season import season_length
+from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
 from samovar_forecast.networks.covariate_network import build_network
+from samovar_forecast.networks.ensemble import averaged, members_of
 from samovar_forecast.networks.network import ForecastNetwork
+from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.fine_tuning import only_training, take_weights
 from samovar_forecast.training.random_state import seeded
-from samovar_forecast.training.split import choose_context_length, split_windows, training_rows, window_cutoffs
+from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
 from samovar_forecast.training.summary import TrainingSummary
 
 
@@ -55,34 +62,33 @@ def fit(
     ValueError
         If the data hold too few rows, or the weights of `source` do not fit.
     """
-    # Lightning is slow to import; only training needs it.
-    from samovar_forecast.training.checkpoints import remove_checkpoint
-    from samovar_forecast.training.engine import train
+    from samovar_forecast.training.engine import starts_processes  # Lightning is slow to import; only training needs it
 
-    n_training = training_rows(training.lengths, config)
-    if source is not None and config.context_length in (None, source.data.context_length):
-        context_length = source.data.context_length
-    else:
-        context_length = choose_context_length(max(n_training), config)
-    horizon = int(config.horizon)
-    bounds = Bounds.of(config.lower, config.upper, len(training.targets))
-    cutoffs = partial(window_cutoffs, context_length=context_length, horizon=horizon)
-    data, every = learn(training, n_training, context_length, horizon, config.scaler, config.log1p, bounds, cutoffs)
+    if starts_processes(config) and any(isinstance(series, StoredSeries) for series in training.series.values()):
+        raise ValueError(
+            f"devices={config.devices} would send StoredSeries to other processes through memory; start the processes "
+            "by torchrun, so that each of them maps the folder"
+        )
+    lengths, n_training = _lengths_and_training_rows(training, config, source)
+    horizon, bounds = int(config.horizon), Bounds.of(config.lower, config.upper, len(training.targets))
+    cutoffs = partial(window_cutoffs, context_length=lengths.context, horizon=lengths.output)
+    data, every = learn(training, n_training, horizon, lengths, config.scaler, config.log1p, bounds, cutoffs)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
-    with seeded_by(config) as seed:
+    first_weights = [] if source is None else members_of(source.network)
+
+    def made(member: int) -> ForecastNetwork:
         network = network_for(network_class, config, data)
-        begun_with = None
-        if source is not None:
-            begun_with = source.network
-            take_weights(network, begun_with)
-        with only_training(network, freeze):
-            summary = train(network, windows, validation, config, seed, begun_with)
+        if first_weights:
+            take_weights(network, first_weights[member % len(first_weights)])
+        return network
+
+    network, summary = _train_members(made, windows, validation, config, freeze, first_weights)
     calibration = None
     if config.quantiles is None:
-        calibration = calibrate(network, validation or windows, held_out=validation is not None)
-    if config.checkpoint_dir is not None and not summary.interrupted:
-        remove_checkpoint(config.checkpoint_dir)
+        calibration = calibrate(network, validation or windows, data.horizon, held_out=validation is not None)
+    if not summary.interrupted:
+        _remove_checkpoints(config)
     quantiles = None if config.quantiles is None else tuple(config.quantiles)
     return Fitted(network, data, quantiles, calibration, summary, hyperparameters)
 
@@ -91,28 +97,106 @@ def train_further(
     fitted: Fitted, config: TrainingConfig, windows: Windows, freeze: Sequence[str]
 ) -> tuple[ForecastNetwork, TrainingSummary]:
     """A copy of the network, trained on windows; a training that fails leaves the old weights."""
-    from samovar_forecast.training.engine import train
+    members = members_of(copy.deepcopy(fitted.network))
+    config = replace(config, n_members=len(members))
+    return _train_members(lambda member: members[member], windows, None, config, freeze)
 
-    network = copy.deepcopy(fitted.network)
-    with seeded_by(config) as seed, only_training(network, freeze):
-        return network, train(network, windows, None, config, seed)
+
+def _train_members(
+    made: Callable[[int], ForecastNetwork],
+    windows: Windows,
+    validation: Windows | None,
+    config: TrainingConfig,
+    freeze: Sequence[str],
+    first_weights: Sequence[ForecastNetwork] = (),
+) -> tuple[ForecastNetwork, TrainingSummary]:
+    """Train every member from its own seed, one by one or as joblib is configured; Ctrl-C ends with the newest."""
+    draw = check_random_state(config.random_state)
+    seeds = [int(draw.randint(np.iinfo(np.int32).max)) for _ in range(config.n_members)]
+    one = partial(
+        _train_member, made=made, windows=windows, validation=validation, config=config, freeze=freeze,
+        first_weights=first_weights,
+    )  # fmt: skip
+    if len(seeds) == 1:
+        return one(0, seeds[0])
+    networks, summaries = [], []
+    for network, summary in Parallel(return_as="generator")(delayed(one)(*task) for task in enumerate(seeds)):
+        networks.append(network)
+        summaries.append(summary)
+        if summary.interrupted:
+            break
+    return averaged(networks), TrainingSummary.of_members(summaries)
+
+
+def _train_member(
+    member: int,
+    seed: int,
+    *,
+    made: Callable[[int], ForecastNetwork],
+    windows: Windows,
+    validation: Windows | None,
+    config: TrainingConfig,
+    freeze: Sequence[str],
+    first_weights: Sequence[ForecastNetwork],
+) -> tuple[ForecastNetwork, TrainingSummary]:
+    from samovar_forecast.training.engine import train  # Lightning is slow to import; only training needs it
+
+    begun_with = first_weights[member % len(first_weights)] if first_weights else None
+    if config.checkpoint_dir is not None:
+        config = replace(config, checkpoint_dir=_checkpoint_dirs(config)[member])
+    with seeded(resolve_device(config.device), seed):
+        network = made(member)
+        with only_training(network, freeze):
+            return network, train(network, windows, validation, config, seed, begun_with)
+
+
+def _checkpoint_dirs(config: TrainingConfig) -> list[str]:
+    """A folder for each member; that of a single one is the one given."""
+    folder = str(config.checkpoint_dir)
+    return [folder] if config.n_members == 1 else [str(Path(folder) / f"member_{n}") for n in range(config.n_members)]
+
+
+def _remove_checkpoints(config: TrainingConfig) -> None:
+    from samovar_forecast.training.checkpoints import remove_checkpoint
+
+    if config.checkpoint_dir is not None:
+        for folder in _checkpoint_dirs(config):
+            remove_checkpoint(folder)
+
+
+def _lengths_and_training_rows(
+    training: TrainingData, config: TrainingConfig, source: Fitted | None
+) -> tuple[Lengths, list[int]]:
+    """What is given, else what the source has, else what the data decide; and the rows of each series that train."""
+    season = season_length(training.frequency)
+    known = None if source is None else source.data.lengths
+    output = config.output_length or (known.output if known else choose_output(config.horizon, season))
+    n_training = training_rows(training.lengths, output, config.validation_fraction)
+    context = config.context_length or (known.context if known else choose_context(output, season, max(n_training)))
+    segment = config.segment_length if isinstance(config, SegmentConfig) else None
+    segment = segment or (known.segment if known else choose_segment(context, output, season))
+    lengths = Lengths(int(context), int(output), int(segment))
+    check_enough_rows(max(n_training), lengths, config.validation_fraction)
+    return lengths, n_training
 
 
 def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, data: FittedData) -> ForecastNetwork:
-    """An untrained network of the sizes that the data ask for.
+    """An untrained network, a single member, of the sizes that the data ask for.
 
     Raises
     ------
     ValueError
         If there is no memory for it.
     """
+    if isinstance(config, SegmentConfig):
+        config = replace(config, segment_length=data.lengths.segment)  # type: ignore[call-arg]
     try:
         return build_network(
             network_class,
             len(data.columns),
             len(data.targets),
             data.context_length,
-            data.horizon,
+            data.output_length,
             config,
             n_outputs=1 if config.quantiles is None else len(config.quantiles),
             n_known=len(data.known) + len(data.calendar),
@@ -123,11 +207,3 @@ def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, da
         if "allocate" not in str(error):
             raise
         raise ValueError(f"there is no memory for so large a network, lower its sizes: {config!r}") from error
-
-
-@contextmanager
-def seeded_by(config: TrainingConfig) -> Iterator[int]:
-    """Draw a seed from `random_state` and run under it; the caller's random state comes back afterwards."""
-    seed = int(check_random_state(config.random_state).randint(np.iinfo(np.int32).max))
-    with seeded(resolve_device(config.device), seed):
-        yield seed

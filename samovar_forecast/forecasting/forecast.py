@@ -192,13 +192,15 @@ def quantiles_of(
     """
     data, point_output = fitted.data, fitted.network.point_output
     if fitted.quantiles is not None:
-        return interpolate_levels(widen_beyond_horizon(outputs, data.horizon, point_output), fitted.quantiles, levels)
+        return interpolate_levels(
+            widen_beyond_horizon(outputs, data.output_length, point_output), fitted.quantiles, levels
+        )
     if fitted.calibration is None:
         raise ValueError(
             "this forecaster comes from a model file of the first format, which keeps no errors of forecasts to "
             "make intervals from; fit again, e.g. fit(y, init_from=forecaster)"
         )
-    active = activity(windows.values, windows.cutoffs, data.context_length, data.horizon, len(data.targets))
+    active = activity(windows.values, windows.cutoffs, data.context_length, data.output_length, len(data.targets))
     point = outputs[..., point_output, None].astype(np.float64)
     numbers = np.array([data.number_of(key) for key in keys])[windows.blocks.numpy()]
     return point + fitted.calibration.spread(levels, active, outputs.shape[1], numbers)

@@ -242,8 +242,11 @@ class Calibration:
             )
 
 
-def calibrate(network: ForecastNetwork, windows: Windows, *, held_out: bool) -> Calibration:
+def calibrate(network: ForecastNetwork, windows: Windows, steps: int, *, held_out: bool) -> Calibration:
     """Measure the errors of a trained network on windows, not on all of them where there are many.
+
+    The forecasts have `steps` steps, or as many as half of the windows have rows after them: beyond what the network
+    forecasts at once they are rolled forward.
 
     The score of a coverage c is the error with the rank ``ceil(c (n + 1))`` among the n of its category, so that a
     further window of that category is covered with probability c at least, were its windows exchangeable. A category
@@ -251,7 +254,10 @@ def calibrate(network: ForecastNetwork, windows: Windows, *, held_out: bool) -> 
     are few too, all windows of the target.
     """
     windows = windows.to(torch.device("cpu"))
-    n_targets, horizon, block = windows.n_targets, windows.horizon, windows.block
+    left = windows.rows_left()
+    horizon = max(windows.horizon, min(steps, int(left.median())))
+    windows = windows.at(windows.starts[left >= horizon])
+    n_targets, block = windows.n_targets, windows.block
     n_series = 1 if block is None else int(block.max()) + 1
     most = MOST_WINDOWS if held_out else MOST_TRAINED
     if held_out and n_series > 1:
@@ -274,7 +280,7 @@ def calibrate(network: ForecastNetwork, windows: Windows, *, held_out: bool) -> 
     squares = np.where(counted, distances, 0) ** 2
     deviation = np.sqrt(squares.sum(0) / 2 / counted.sum(0).clip(1))  # that of one value is half the mean square
     deviation[deviation == 0] = 1.0
-    active = activity(windows.values, cutoffs, windows.context_length, horizon, n_targets)
+    active = activity(windows.values, cutoffs, windows.context_length, windows.horizon, n_targets)
     errors /= np.maximum(active.deviation, FLOOR * deviation)[:, None]
     kind = active.kind(deviation)
     errors.swapaxes(1, 2)[kind == _UNOBSERVED] = np.nan  # they say nothing about contexts with values
@@ -303,7 +309,7 @@ def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int,
 
     A quarter of the variance is that of the whole context, three quarters that of its newest `horizon` rows, over
     what was observed; where that is less than two of the newest rows, all of it is that of the context. Of the
-    scales that were tried (docs/intervals.md) this one travels best.
+    scales that were tried (docs/evidence/coverage.md) this one travels best.
 
     Shape
     -----

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -72,18 +72,35 @@ def forecast_batches(
         if bounds is not None:
             blocks = windows.at(starts).blocks.cpu()
             of_windows = [bound[blocks].unsqueeze(1).to(device) for bound in bounds]
-        yield rows, _roll_forward(network, windows, starts, steps, of_windows).float().cpu().numpy()
+        yield rows, roll_forward(network, windows, starts, steps, bounds=of_windows).float().cpu().numpy()
         done += len(starts)
 
 
-def _roll_forward(
-    network: ForecastNetwork, windows: Windows, starts: Tensor, steps: int, bounds: list[Tensor] | None
+def roll_forward(
+    network: ForecastNetwork,
+    windows: Windows,
+    starts: Tensor,
+    steps: int,
+    past: Tensor | None = None,
+    bounds: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    past = windows.past(starts)
+    """Forecast `steps` rows after the windows that begin at `starts`, or after other contexts at their places.
+
+    Points are clipped to the bounds before they enter the context.
+
+    Shape
+    -----
+    starts : (batch,)
+    past : (batch, context_length, n_series), in place of the contexts of the windows
+    bounds : (batch, 1, n_targets) each, the lower and the upper one
+    output : (batch, steps, n_targets, n_outputs)
+    """
+    observed = windows.past(starts)
+    covariates_kept = observed[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
+    past = observed if past is None else past
     parts: list[Tensor] = []
     for first_step in range(0, steps, network.horizon):
         if parts:
-            covariates_kept = past[:, -1:, : -network.n_targets].expand(-1, network.horizon, -1)
             point = parts[-1][..., network.point_output]
             if bounds is not None:
                 point = point.clamp(*bounds)

@@ -58,7 +58,7 @@ def update(
         known = data.known_rows(given.get(key), frame.index, key)
         scaler = data.scaler_of(key, frame)
         if config is not None:
-            cutoffs = window_cutoffs(len(frame), len(frame), data.context_length, data.horizon)
+            cutoffs = window_cutoffs(len(frame), len(frame), data.context_length, data.output_length)
             part = data.training_windows(frame, cutoffs, scaler, key=key, known=known, static=statics.get(key))
             parts.append(part)
         series[key] = data.newest(frame, known, scaler, statics.get(key), data.number_of(key))
@@ -88,8 +88,8 @@ def _continued(data: FittedData, key: Hashable, new: pd.DataFrame, name: str, *,
         raise ValueError(f"{name} leaves a gap: it begins at {new.index[0]}, the training data continue at {expected}")
     rows = pd.concat([history[history.index < new.index[0]], new])
     frame = read_frame(rows, name, missing=True, step=data.frequency)
-    complete = len(history) < data.context_length + data.horizon  # then no row of it has been forgotten
-    needed = data.context_length + (data.horizon if trains and not data.is_panel else 0)
+    complete = len(history) < data.context_length + data.output_length  # then no row of it has been forgotten
+    needed = data.context_length + (data.output_length if trains and not data.is_panel else 0)
     if len(frame) < needed and not complete:
         raise ValueError(
             f"{name} begins at {new.index[0]}, so far back that {len(frame)} rows are left up to its end, and "

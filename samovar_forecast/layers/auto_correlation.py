@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samovar_forecast.layers.batch_mean import mean_over_batch
+
 
 class AutoCorrelation(nn.Module):
     """Multi-head attention's place taken by `auto_correlation`, between linear maps.
@@ -92,7 +94,7 @@ def auto_correlation(
     keys, values = fit_length(keys, length), fit_length(values, length)
     correlation = circular_correlation(queries.detach(), keys.detach())
     if shared_delays:
-        delays = strongest_delays(correlation.mean(0, keepdim=True), n_delays).expand(batch, -1)
+        delays = strongest_delays(mean_over_batch(correlation), n_delays).expand(batch, -1)
     else:
         delays = strongest_delays(correlation, n_delays)
     weights = (correlation_at(queries, keys, delays, correlation) / n_channels).softmax(-1)

@@ -79,7 +79,8 @@ def normalise_instance(
 class RevIN(nn.Module):
     """Normalise each series of each window over time; return the result and the inverse for forecasts.
 
-    The statistics are those of the observed values and carry no gradient. Gaps (NaN) lie at the normalised mean, and
+    The statistics are those of the observed values. In training they carry no gradient, as published; in evaluation
+    they do, so that the derivative of a forecast by its past is complete. Gaps (NaN) lie at the normalised mean, and
     what was observed is divided by its share of the window, as inverted dropout does: the mean of any linear map of
     the window is the same with gaps as without. A series without an observed value has mean 0. The inverse is a
     closure, so no state of a window hides in the module.
@@ -117,7 +118,8 @@ class RevIN(nn.Module):
     def forward(self, past: Tensor, n_locations: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
         observed = is_observed(series)
-        spread, mean = observed_std_mean(series.detach(), observed, dim=-1, correction=0)  # (batch, n_series, 1)
+        measured = series.detach() if self.training else series
+        spread, mean = observed_std_mean(measured, observed, dim=-1, correction=0)  # (batch, n_series, 1)
         deviation = (spread.square() + 1e-5).sqrt()
         # Filled before the products: the gradient of the learned scale would otherwise be NaN.
         centred = torch.where(observed, series - mean, 0.0)

@@ -121,7 +121,7 @@ class MixedAttention(nn.Module):
         queries, keys, values = self.queries(tokens), self.keys(source), self.values(source)
         if self.convolution is not None:
             values = self.convolution(values)
-        attended = self._attend(*(self._split_heads(x) for x in (queries, keys, values)))
+        attended = self.attend(*(self._split_heads(x) for x in (queries, keys, values)))
         attended = attended.transpose(-2, -3).flatten(-2)
         if self.gate is not None:
             attended = attended * self.gate(tokens).sigmoid()
@@ -131,7 +131,8 @@ class MixedAttention(nn.Module):
         """(..., n_tokens, d_model) to (..., n_heads, n_tokens, d_head)."""
         return tokens.unflatten(-1, (self.n_heads, -1)).transpose(-2, -3)
 
-    def _attend(self, *queries_keys_values: Tensor) -> Tensor:
+    def attend(self, *queries_keys_values: Tensor) -> Tensor:
+        """The outputs of all heads: (..., n_rows, n_heads, n_tokens, d_head), linear in the values."""
         outputs = []
         if self.local_attention is not None:
             outputs.append(self.local_attention(*(x[..., : self.n_local_heads, :, :] for x in queries_keys_values)))

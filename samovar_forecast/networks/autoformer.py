@@ -94,6 +94,7 @@ class Autoformer(ForecastNetwork):
     """
 
     windows_interact = True  # the batch shares its delays in training
+    interact_by_mean = True
 
     def __init__(
         self,

@@ -55,7 +55,8 @@ class CovariateNetwork(ForecastNetwork):
             network.n_series, network.n_targets, network.context_length, network.horizon, network.n_outputs
         )
         self.network, self.n_beside, self.n_embedded = network, n_known, n_embedded
-        self.n_locations, self.windows_interact = network.n_locations, network.windows_interact
+        self.n_locations = network.n_locations
+        self.windows_interact, self.interact_by_mean = network.windows_interact, network.interact_by_mean
         self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:
@@ -63,16 +64,16 @@ class CovariateNetwork(ForecastNetwork):
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         rest, added = self.take_out_effects(past, covariates)
-        return self._put_back(self.network(rest, self._embedded(covariates)), added)
+        return self._put_back(self.network(rest, self.embedded(covariates)), added)
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         rest, added = self.take_out_effects(past, covariates)
-        result = self.network.training_forecast(rest, self._embedded(covariates))
+        result = self.network.training_forecast(rest, self.embedded(covariates))
         return result._replace(forecast=self._put_back(result.forecast, added))
 
     def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
         # What is taken out leaves gaps where they are.
-        return self.network.observed_own_targets(past, self._embedded(covariates))
+        return self.network.observed_own_targets(past, self.embedded(covariates))
 
     def take_out_effects(self, past: Tensor, covariates: Covariates | None) -> tuple[Tensor, Tensor]:
         """The past without the covariates' effect, and the effect on the forecast.
@@ -102,7 +103,7 @@ class CovariateNetwork(ForecastNetwork):
             added = added + shift * deviation
         return past, added
 
-    def _embedded(self, covariates: Covariates | None) -> Covariates | None:
+    def embedded(self, covariates: Covariates | None) -> Covariates | None:
         """The covariates that the wrapped network takes."""
         if covariates is None or covariates.known_past is None or covariates.known_future is None:
             return covariates

@@ -39,6 +39,20 @@ class TrainingForecast(NamedTuple):
     own_forecast: Tensor | None = None
     own_target: Tensor | None = None
 
+    def pairs(self, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Forecasts beside their targets: of the windows and, where there is one, of the network's own objective.
+
+        The loss of a training is the sum of the mean losses of these pairs, in every host.
+
+        Shape
+        -----
+        target : (batch, horizon, n_targets)
+        """
+        pairs = [(self.forecast, target)]
+        if self.own_forecast is not None and self.own_target is not None:
+            pairs.append((self.own_forecast, self.own_target))
+        return pairs
+
 
 class ForecastNetwork(nn.Module):
     """Base of all networks: windows of the past to forecasts of the last `n_targets` series.
@@ -67,6 +81,9 @@ class ForecastNetwork(nn.Module):
     windows_interact : bool
         Whether in training the forecast of a window depends on the other windows of its batch. Such a batch is run as a
         whole.
+    interact_by_mean : bool
+        Whether they depend on each other by `mean_over_batch` alone. Several devices compute it together, so such a
+        batch can be divided over them.
 
     Shape
     -----
@@ -75,14 +92,18 @@ class ForecastNetwork(nn.Module):
     """
 
     windows_interact: bool = False
+    interact_by_mean: bool = False
 
     def __init__(self, n_series: int, n_targets: int, context_length: int, horizon: int, n_outputs: int = 1) -> None:
         super().__init__()
         if not 1 <= n_targets <= n_series:
             raise ValueError(f"need 1 <= n_targets <= n_series, got {n_targets=} and {n_series=}")
-        self.n_series, self.n_targets = n_series, n_targets
-        self.context_length, self.horizon = context_length, horizon
-        self.n_outputs = self.n_locations = n_outputs
+        self.n_series: int = n_series
+        self.n_targets: int = n_targets
+        self.context_length: int = context_length
+        self.horizon: int = horizon
+        self.n_outputs: int = n_outputs
+        self.n_locations: int = n_outputs
 
     @classmethod
     def embeds_known(cls, config: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The pipeline that SAMoVAR, LinTrans and FixedVAR share: segments in, next segments out."""
+"""The pipeline that SAMoVAR, LinTrans and FixedVAR share: segments in, the steps after each of them out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -20,7 +21,7 @@ from samovar_forecast.networks.network import Covariates, ForecastNetwork, Train
 
 @hyperparameters
 class SegmentConfig:
-    """Hyperparameters of the networks that forecast the next segment from a sequence of segments.
+    """Hyperparameters of the networks that forecast what follows each of a sequence of segments.
 
     Parameters
     ----------
@@ -33,7 +34,8 @@ class SegmentConfig:
     dropout : float, default 0.1
         Share of activations dropped in training.
     segment_length : int or None, default None
-        Points per segment. None: the horizon. Shorter segments roll forward to the horizon.
+        Points per segment. None: a season of the index, or 24 points where it has none, and at most what is forecast at
+        once; a network by itself, which knows no index, takes its horizon, as published.
     univariate : bool, default False
         If True no series sees another one.
     series_at_once : int or None, default None
@@ -52,7 +54,10 @@ class SegmentConfig:
 
 
 class SegmentNetwork(ForecastNetwork):
-    """Normalise, cut into segments, embed, run a backbone, decode every token to the segment that follows it.
+    """Normalise, cut into segments, embed, run a backbone, decode every token to the steps that follow its segment.
+
+    In training every token inside the context forecasts too. With segments as long as the horizon, as published, what
+    follows a segment is the next one.
 
     Subclasses define `add_positions` and `backbone`.
 
@@ -104,7 +109,7 @@ class SegmentNetwork(ForecastNetwork):
         self.dropout = Dropout(config.dropout)
         self.input_norm = RMSNorm(d_model, eps=1e-5)
         self.output_norm = RMSNorm(d_model, eps=1e-5)
-        self.to_segment = nn.Linear(d_model, segment_length * n_outputs)
+        self.to_segment = nn.Linear(d_model, horizon * n_outputs)
 
     @classmethod
     def mixes_series(cls, config: SegmentConfig) -> bool:
@@ -139,24 +144,25 @@ class SegmentNetwork(ForecastNetwork):
         return self.input_norm(self.add_positions(self.dropout(self.tokens(segments))))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Forecasts of the following segment: (..., n_segments, d_model) to (..., n_segments, length, n_outputs)."""
-        return self.to_segment(self.output_norm(tokens)).unflatten(-1, (self.segment_length, self.n_outputs))
+        """Forecasts of what follows: (..., n_segments, d_model) to (..., n_segments, horizon, n_outputs)."""
+        return self.to_segment(self.output_norm(tokens)).unflatten(-1, (self.horizon, self.n_outputs))
 
-    def next_segments(self, segments: Tensor) -> Tensor:
-        """For every segment n the forecast of segment n + 1, normalised.
+    def following_steps(self, segments: Tensor) -> Tensor:
+        """For every segment the forecast of the steps after it, normalised.
 
         Shape
         -----
         segments : (batch, n_series, n_segments, segment_length)
-        output : (batch, n_targets, n_segments, segment_length, n_outputs)
+        output : (batch, n_targets, n_segments, horizon, n_outputs)
         """
         tokens = self.embed(segments)
         if self.series_at_once is None:
             return self._decoded(tokens)
         return self._computed_again(tokens) if self.training else self._in_parts(self._decoded, tokens)
 
-    # The compiler cannot trace what is computed twice with the same random numbers.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    # The compiler cannot trace what is computed twice with the same random numbers. PyTorch marks such functions of its
+    # own so: `torch.compiler.disable` loads the compiler at once, which is a third of the time of the import.
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def _computed_again(self, tokens: Tensor) -> Tensor:
         return self._in_parts(partial(checkpoint, self._decoded, use_reentrant=False), tokens)
 
@@ -176,15 +182,15 @@ class SegmentNetwork(ForecastNetwork):
         return forecast
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
-        """Forecast, and the next-segment forecasts of segments 2..N on the normalised scale.
+        """Forecast, and the forecasts after each earlier segment, on the normalised scale.
 
-        Targets of the next-segment forecasts are NaN where nothing was observed.
+        Their targets are NaN where nothing was observed, and beyond the end of the context.
         """
-        forecast, segments, following = self._every_segment(past)
+        forecast, series, following = self._every_segment(past)
         if self.n_segments == 1:  # no segment has a successor inside the context
             return TrainingForecast(forecast)
         own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
-        own_target = segments[:, -self.n_targets :, 1:].permute(0, 2, 3, 1)
+        own_target = self._after_each_segment(series[:, -self.n_targets :], torch.nan)
         observed = self.observed_own_targets(past)
         assert observed is not None
         return TrainingForecast(forecast, own_forecast, torch.where(observed, own_target, torch.nan))
@@ -192,29 +198,26 @@ class SegmentNetwork(ForecastNetwork):
     def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
         if self.n_segments == 1:
             return None
+        return self._after_each_segment(is_observed(past[:, :, -self.n_targets :]).transpose(1, 2), False)
+
+    def _after_each_segment(self, series: Tensor, beyond: float) -> Tensor:
+        """The `horizon` steps after every segment but the last; `beyond` fills those after the context.
+
+        Shape
+        -----
+        series : (batch, n_targets, context_length)
+        output : (batch, n_segments - 1, horizon, n_targets)
+        """
         n_rows = (self.n_segments - 1) * self.segment_length  # the first segment, which may be padded, is no target
-        return is_observed(past[:, -n_rows:, -self.n_targets :]).unflatten(1, (-1, self.segment_length))
+        after = F.pad(series[:, :, -n_rows:], (0, self.horizon), value=beyond)
+        steps = after.unfold(2, self.horizon, self.segment_length)[:, :, : self.n_segments - 1]
+        return steps.permute(0, 2, 3, 1)
 
     def _every_segment(self, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The forecast, the normalised segments, and for each of them the normalised forecast of the next one."""
-        z, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
-        segments = split_segments(z, self.segment_length)
-        following = self.next_segments(segments)
-        return denormalise(self._roll_forward(segments, following[:, :, -1])), segments, following
-
-    def _roll_forward(self, segments: Tensor, newest: Tensor) -> Tensor:
-        """Forecast segment after segment up to the horizon: (batch, horizon, n_targets, n_outputs).
-
-        The point forecast enters the context as if it had been observed; past covariates, whose future is
-        unknown, enter at their recent level, which is zero on the normalised scale.
-        """
-        steps = [newest]
-        for _ in range(-(-self.horizon // self.segment_length) - 1):
-            point = steps[-1][..., self.point_output].unsqueeze(2)  # (batch, n_targets, 1, segment_length)
-            unknown = segments.new_zeros(segments.shape[0], self.n_series - self.n_targets, 1, self.segment_length)
-            segments = torch.cat([segments[:, :, 1:], torch.cat([unknown, point], dim=1)], dim=2)
-            steps.append(self.next_segments(segments)[:, :, -1])
-        return torch.cat(steps, dim=2)[:, :, : self.horizon].transpose(1, 2)
+        """The forecast, the normalised series, and for each of their segments the normalised forecast after it."""
+        series, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
+        following = self.following_steps(split_segments(series, self.segment_length))
+        return denormalise(following[:, :, -1].transpose(1, 2)), series, following
 
 
 def main_tokens(tokens: Tensor) -> Tensor:

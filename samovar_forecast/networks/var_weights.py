@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from samovar_forecast.networks.samovar import SAMoVAR
 
 
 class VARReading(NamedTuple):
-    """The forecast of the first segment, taken apart; lag 1 is the newest segment, type 0 the context token.
+    """A forecast, taken apart; segment 1 is the newest, type 0 the context token.
 
     Shape
     -----
@@ -22,9 +23,9 @@ class VARReading(NamedTuple):
     tokens : (n_targets, n_segments, 2, d_model), the input of the attention stack
     added : (n_targets, n_segments, 2, d_model), tokens times weights: what each adds to the forecast token
     forecast_token : (n_targets, d_model), the newest main token plus all of `added`
-    contribution : (n_targets, n_segments, 2, segment_length), what each token adds to the forecast
-    own : (n_targets, segment_length), what the newest main token adds without the autoregression
-    baseline : (n_targets, segment_length), level of the window and bias of the decoder
+    contribution : (n_targets, n_segments, 2, horizon), what each token adds to the forecast
+    own : (n_targets, horizon), what the newest main token adds without the autoregression
+    baseline : (n_targets, horizon), level of the window and bias of the decoder
     """
 
     weights: Tensor
@@ -71,56 +72,49 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
     newest = tokens[0, :, -1]
     forecast_token = newest + added.sum(1)
 
-    gain = _decoder_gain(network, forecast_token)
-    decoder = network.to_segment.weight.unflatten(0, (network.segment_length, -1))[:, network.point_output]
-    bias = network.to_segment.bias.unflatten(0, (network.segment_length, -1))[:, network.point_output]
+    decoder, baseline = linear_decoder(network, forecast_token, denormalise)
 
-    def in_units(segments: Tensor) -> Tensor:  # normalised (target, segment_length) to the scale of the series
-        return denormalise(segments.T[None, ..., None])[0, ..., 0].T
-
-    level = in_units(torch.zeros_like(bias).expand(network.n_targets, -1))
-    contribution = torch.stack(
-        [in_units((gain * token) @ decoder.T) - level for token in added.unbind(1)], dim=1
-    )  # (target, token, segment_length)
-
-    def by_lag(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., lag, type, ...)
+    def by_segment(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., segment, type, ...)
         return sequence.unflatten(axis, (-1, 2)).flip(axis)
 
     return VARReading(
-        weights=by_lag(weights, 3),
-        tokens=by_lag(tokens[0], 1),
-        added=by_lag(added, 1),
+        weights=by_segment(weights, 3),
+        tokens=by_segment(tokens[0], 1),
+        added=by_segment(added, 1),
         forecast_token=forecast_token,
-        contribution=by_lag(contribution, 1),
-        own=in_units((gain * newest) @ decoder.T) - level,
-        baseline=in_units(bias.expand(network.n_targets, -1)),
+        contribution=by_segment(torch.einsum("ctf,cfs->cts", added, decoder), 1),
+        own=torch.einsum("cf,cfs->cs", newest, decoder),
+        baseline=baseline,
     )
 
 
-def segment_influence(network: SAMoVAR, past: Tensor) -> Tensor:
-    """How strongly each past segment of each series moves the forecast of each target.
+def linear_decoder(
+    network: SAMoVAR, forecast_token: Tensor, denormalise: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The decoder as the linear map that it is once the size of the forecast token is known.
 
-    The Frobenius norm of the derivative of the target's first forecast segment with respect to the points of
-    the past segment: everything the network does with them, the weights' own dependence on the data included.
+    Of several quantiles it is the map of the middle one, which may be another output at each step: they are sorted.
 
     Shape
     -----
-    past : (1, context_length, n_series)
-    output : (n_targets, n_series, n_segments), the newest segment first
+    forecast_token : (n_targets, d_model)
+    map : (n_targets, d_model, horizon), what one unit of each feature of a token adds to the forecast
+    baseline : (n_targets, horizon), the forecast of a token of zeros
     """
-    past = past.detach().requires_grad_()
-    forecast = network(past)[0, : network.segment_length, :, network.point_output]  # (segment_length, n_targets)
-    each_step = torch.eye(len(forecast), dtype=past.dtype, device=past.device)
-    norms = []
-    for target in forecast.unbind(1):
-        (derivative,) = torch.autograd.grad(target, past, each_step, retain_graph=True, is_grads_batched=True)
-        segments = split_segments(derivative[:, 0].transpose(1, 2), network.segment_length)
-        norms.append(segments.square().sum((0, 3)).sqrt().flip(1))  # over steps and points: (n_series, n_segments)
-    return torch.stack(norms)
-
-
-def _decoder_gain(network: SAMoVAR, tokens: Tensor) -> Tensor:
-    """Factors by which the norm before the decoder multiplies the features of a token."""
+    weight, bias = (
+        part.unflatten(0, (network.horizon, -1)) for part in (network.to_segment.weight, network.to_segment.bias)
+    )
+    outputs = network.decode(forecast_token)  # (target, step, output)
+    middle = torch.full_like(outputs[..., 0], network.point_output, dtype=torch.long)
+    if network.n_locations == network.n_outputs:
+        middle = outputs.argsort(-1)[..., network.point_output]
+    step = torch.arange(network.horizon, device=middle.device)
     norm = network.output_norm
-    assert norm.eps is not None
-    return norm.weight * (tokens.square().mean(-1, keepdim=True) + norm.eps).rsqrt()
+    gain = norm.weight * (forecast_token.square().mean(-1, keepdim=True) + norm.eps).rsqrt()  # (target, feature)
+
+    def in_units(steps: Tensor) -> Tensor:  # normalised (target, step) on the scale of the series
+        return denormalise(steps.T[None, ..., None])[0, ..., 0].T
+
+    chosen = bias[step, middle]
+    scale = in_units(torch.ones_like(chosen)) - in_units(torch.zeros_like(chosen))
+    return torch.einsum("cf,csf,cs->cfs", gain, weight[step, middle], scale), in_units(chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,17 +24,21 @@ class Part(NamedTuple):
     counts : tuple of Tensor
         Over all windows of the step, what the sums of its losses are divided by: the number of observed targets of
         the forecast and, where there is one, of the network's own objective. Empty: this part is the whole step.
+    idle : bool
+        Whether its windows count for nothing: a device without a window of its own runs along with the others.
     """
 
     starts: Tensor
     counts: tuple[Tensor, ...] = ()
+    idle: bool = False
 
 
 class WindowBatches:
     """Window starts in parts, step by step, shuffled anew in every pass where a generator is given.
 
-    A step has `accumulate_batches` batches of `batch_size` windows, and a batch `n_parts` parts. Only the last step of
-    a pass may have fewer windows; none is dropped.
+    A step has `accumulate_batches` batches of `batch_size` windows, and a batch `n_parts` parts on each of `n_ranks`
+    devices. Only the last step of a pass may have fewer windows; none is dropped. With the same generator the devices
+    together have the steps of one device, and all of them the same number of parts.
 
     Parameters
     ----------
@@ -53,7 +56,11 @@ class WindowBatches:
     n_parts : int, default 1
         Parts of a full batch, as even as can be; a smaller batch has as many as its share.
     count : callable or None
-        From the starts of a step to the `counts` of its parts. It is called for steps of several parts.
+        From the starts of this device's windows of a step to their `counts`. It is called for steps of several parts.
+    rank, n_ranks : int
+        Number of this device, and how many there are.
+    add_up : callable or None
+        From the counts of this device to those of all devices together.
 
     Examples
     --------
@@ -61,6 +68,8 @@ class WindowBatches:
     [[0, 1], [2, 3], [4]]
     >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=4, n_parts=2)]
     [[0, 1], [2, 3], [4]]
+    >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=4, rank=1, n_ranks=2)]
+    [[2, 3], [4]]
     """
 
     def __init__(
@@ -73,9 +82,13 @@ class WindowBatches:
         accumulate_batches: int = 1,
         n_parts: int = 1,
         count: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
+        rank: int = 0,
+        n_ranks: int = 1,
+        add_up: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.starts, self.batch_size, self.generator, self.count = starts, int(batch_size), generator, count
         self.accumulate_batches, self.n_parts = int(accumulate_batches), n_parts
+        self.rank, self.n_ranks, self.add_up = rank, n_ranks, add_up
         # Drawn by their cumulated weights: torch.multinomial takes no more than 2^24 windows.
         self.bounds = None if weights is None else weights.double().cumsum(0)
 
@@ -94,11 +107,21 @@ class WindowBatches:
         elif self.generator is not None:
             starts = starts[torch.randperm(len(starts), generator=self.generator)]
         for step in starts.split(self.batch_size * self.accumulate_batches):
-            batches = step.split(self.batch_size)
-            parts = [part for batch in batches for part in batch.tensor_split(self._parts_of(len(batch)))]
-            counts = self.count(step) if self.count is not None and len(parts) > 1 else ()
+            parts = [part for batch in step.split(self.batch_size) for part in self._own_parts(batch)]
+            counts = self._counts(parts, step) if self.count is not None and len(parts) * self.n_ranks > 1 else ()
             for part in parts:
-                yield Part(part, counts)
+                yield Part(part, counts) if len(part) else Part(step[:1], counts, idle=True)
+
+    def _own_parts(self, batch: Tensor) -> tuple[Tensor, ...]:
+        n_parts = self._parts_of(len(batch))
+        parts: tuple[Tensor, ...] = batch.tensor_split(n_parts * self.n_ranks)
+        return parts[self.rank * n_parts :][:n_parts]
+
+    def _counts(self, parts: list[Tensor], step: Tensor) -> tuple[Tensor, ...]:
+        assert self.count is not None
+        own = torch.cat(parts)
+        counts = self.count(own) if len(own) else tuple(0 * count for count in self.count(step[:1]))
+        return counts if self.add_up is None else tuple(self.add_up(count) for count in counts)
 
 
 def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> int:
@@ -110,7 +133,6 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
     """
     if network.windows_interact:
         return 1
-    network = copy.deepcopy(network).eval()  # no random number is drawn
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
 
@@ -121,8 +143,13 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
         return tensor
 
     past, _, covariates = windows.gather(windows.starts[:1])
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        network.training_forecast(past, covariates)
+    trains = network.training
+    network.eval()  # no random number is drawn, and nothing is counted or estimated
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+            network.training_forecast(past, covariates)
+    finally:
+        network.train(trains)
     most_windows = max(1, MOST_BYTES // max(1, sum(kept.values())))
     n_parts = -(-batch_size // most_windows)
     part_size = -(-batch_size // n_parts)  # as even as can be

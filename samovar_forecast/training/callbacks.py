@@ -14,6 +14,8 @@ from samovar_forecast.training.interrupts import Interrupt, TrainingInterrupted
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.summary import EpochLosses
 
+BATCHES_BETWEEN_TALKS = 8
+
 
 class LossHistory(pl.Callback):
     """The losses of every epoch that was run to its end; a checkpoint holds them.
@@ -149,6 +151,8 @@ def _forecasts_are_finite(module: ForecastingModule) -> bool:
 class StopWhenAsked(pl.Callback):
     """Leave the training between two batches once Ctrl-C was pressed.
 
+    Several devices leave it together: from time to time they tell one another whether it was pressed.
+
     Raises
     ------
     TrainingInterrupted
@@ -158,15 +162,21 @@ class StopWhenAsked(pl.Callback):
     def __init__(self, interrupt: Interrupt) -> None:
         self._interrupt = interrupt
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._stop_when_asked()
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        self._stop_when_asked(trainer, batch_idx)
 
-    def on_validation_batch_start(self, *_: Any) -> None:
-        self._stop_when_asked()
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._stop_when_asked(trainer, batch_idx)
 
-    def _stop_when_asked(self) -> None:
-        if self._interrupt.asked:
-            logging.getLogger(__name__).warning("interrupted: the training stops and keeps its best weights so far")
+    def _stop_when_asked(self, trainer: pl.Trainer, batch_idx: int) -> None:
+        if trainer.world_size > 1 and batch_idx % BATCHES_BETWEEN_TALKS:
+            return
+        if trainer.strategy.reduce_boolean_decision(self._interrupt.asked, all=False):
+            if trainer.is_global_zero:
+                told = "interrupted: the training stops and keeps its best weights so far"
+                logging.getLogger(__name__).warning(told)
             raise TrainingInterrupted
 
 

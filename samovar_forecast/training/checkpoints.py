@@ -20,7 +20,7 @@ from samovar_forecast.files.atomic_files import remove_left_over, replace_file
 from samovar_forecast.training.random_state import random_states, set_random_states
 
 FILE_NAME = "training.ckpt"
-_MARK = b"samovar_forecast checkpoint 2\n"
+_MARK = b"samovar_forecast checkpoint 3\n"
 _OURS = "samovar_forecast"
 
 
@@ -97,25 +97,28 @@ class Checkpoints(Checkpoint):
         ends = trainer.current_epoch + 1 >= trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
         if ends or trainer.should_stop:
             return
-        try:
-            trainer.save_checkpoint(self.path)
-        except OSError as error:
-            warnings.warn(
-                f"the checkpoint of epoch {trainer.current_epoch + 1} could not be written: {error}; the training "
-                "goes on, and the last one that was written stays",
-                stacklevel=2,
-            )
+        trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint[_OURS] = {
             "training": self._training,
             "order_of_windows": pl_module.generator.get_state(),
-            "random_states": random_states(pl_module.device),
+            "random_states": _of_all_devices(random_states(pl_module.device), trainer.world_size),
         }
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         pl_module.generator.set_state(checkpoint[_OURS]["order_of_windows"])
-        self._random_states = checkpoint[_OURS]["random_states"]
+        of_devices = checkpoint[_OURS]["random_states"]
+        if len(of_devices) == trainer.world_size:
+            self._random_states = of_devices[trainer.global_rank]
+
+
+def _of_all_devices(states: list[torch.Tensor], n_devices: int) -> list[list[torch.Tensor]]:
+    if n_devices == 1:
+        return [states]
+    every: list[Any] = [None] * n_devices
+    torch.distributed.all_gather_object(every, states)
+    return every
 
 
 def remove_checkpoint(folder: str | os.PathLike[str]) -> None:
@@ -132,7 +135,14 @@ class CheckpointFiles(CheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         payload = content.getvalue()
-        replace_file(path, b"".join((_MARK, hashlib.sha256(payload).digest(), payload)))
+        try:
+            replace_file(path, b"".join((_MARK, hashlib.sha256(payload).digest(), payload)))
+        except OSError as error:  # answered here, where one device writes: the others wait for it
+            warnings.warn(
+                f"the checkpoint of epoch {checkpoint['epoch'] + 1} could not be written: {error}; the training goes "
+                "on, and the last one that was written stays",
+                stacklevel=2,
+            )
 
     def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(path)

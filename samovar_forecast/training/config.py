@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.random import RandomState
 
 from samovar_forecast.data.bounds import check_bounds
 from samovar_forecast.hyperparameters import check_types, hyperparameters
+
+
+@runtime_checkable
+class MetricsLogger(Protocol):
+    """What a logger of Lightning is here, which is slow to import."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Record numbers by name."""
+        ...
 
 
 @hyperparameters
@@ -20,10 +29,13 @@ class TrainingConfig:
     Parameters
     ----------
     horizon : int, default 24
-        Steps that the network forecasts at once; longer forecasts roll forward.
+        Steps that `predict` forecasts.
     context_length : int or None, default None
-        Points of history that the network sees. None: ten horizons, at most 4096 and at most half of the
-        training rows.
+        Points of history that the network sees. None: ten times what it forecasts at once, at most 512 rows or twelve
+        seasons of the index, whichever is longer, and at most half of the training rows.
+    output_length : int or None, default None
+        Steps that the network forecasts at once; longer forecasts roll forward. None: the horizon, at most 96 rows or
+        two seasons of the index, whichever is longer.
     targets : sequence of column names or None, default None
         Columns to forecast; the others are past covariates. None: all columns.
     calendar : sequence of str, "auto" or None, default None
@@ -84,27 +96,45 @@ class TrainingConfig:
         middle as the point forecast. None: point forecasts, with intervals from the errors on the validation windows.
     device : str, default "auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto": the fastest one there is.
+    devices : int or "auto", default 1
+        Devices of this machine, on each machine of several, that one training is divided over. Every batch is: the
+        training is that on one device, up to rounding and to what dropout hides. "auto": all GPUs. On a CPU, processes.
+    num_nodes : int, default 1
+        Machines that one training is divided over; torchrun or SLURM starts the processes of more than one.
+    strategy : str, default "auto"
+        Lightning's name for the way in which devices share a training. "auto" is "ddp"; there is
+        "ddp_find_unused_parameters_true" for networks of your own that do not use all their weights in each batch.
     precision : {"auto", "32-true", "bf16-mixed"}, default "auto"
         Arithmetic of training. "auto": bfloat16 mixed precision on GPUs that have it, else float32. Processors without
         AVX512 emulate bfloat16, several times slower than float32.
     compile : {"auto", True, False}, default "auto"
         Let PyTorch compile the network for training, which takes half a minute or more. "auto": on a GPU, for
         trainings of at least 5,000 steps; a CPU gains too little.
-    logger : {"csv", "tensorboard"} or None, default None
-        Where losses are written while training. None: nowhere.
+    logger : {"csv", "tensorboard"}, Lightning logger or None, default None
+        Where losses are written while training: also any logger of Lightning, such as those of W&B and MLflow. None:
+        nowhere.
+    callbacks : tuple of Lightning callbacks or None, default None
+        Further callbacks of the training, after those of the package. Model files do not hold them. None: none.
     log_dir : str, default "logs"
         Folder of the logger; untouched where `logger` is None.
     checkpoint_dir : str or None, default None
         Folder where `fit` writes its state after every epoch, and from which the same `fit` goes on after it was
         killed. A folder serves one training at a time. None: nothing is written.
+    n_members : int, default 1
+        Networks to train, each from a seed of its own, whose forecasts and quantiles are averaged. They take as many
+        times as long, unless `joblib.parallel_config` spreads them over processes. The first one is that of
+        ``n_members=1``.
     random_state : int, RandomState or None, default None
         Seed of initial weights, dropout and the order of windows.
-    verbose : int, default 0
-        1: show a progress bar.
+    verbose : {0, 1, "auto"}, default "auto"
+        How far the training is: 0: nothing is shown. 1: a line that is rewritten in a terminal or a notebook, and
+        plain lines elsewhere. "auto": that line, where the training takes longer than a few seconds and a terminal or
+        a notebook shows it; never inside sktime.
     """
 
     horizon: int = 24
     context_length: int | None = None
+    output_length: int | None = None
     targets: tuple[str, ...] | list[str] | None = None
     calendar: tuple[str, ...] | list[str] | Literal["auto"] | None = None
     batch_size: int = 32
@@ -129,17 +159,24 @@ class TrainingConfig:
     loss: Literal["mse", "mae", "huber"] = "mae"
     quantiles: tuple[float, ...] | list[float] | None = None
     device: str = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     compile: Literal["auto", True, False] = "auto"
-    logger: Literal["csv", "tensorboard"] | None = None
+    logger: str | MetricsLogger | None = None
+    callbacks: tuple[Any, ...] | list[Any] | None = None
     log_dir: str = "logs"
     checkpoint_dir: str | None = None
+    n_members: int = 1
     random_state: int | RandomState | None = None
-    verbose: int = 0
+    verbose: Literal[0, 1, "auto"] = "auto"
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches")
-_OPTIONAL_COUNTS = ("context_length", "max_steps", "patience")
+_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
+LOGGERS = ("csv", "tensorboard")
+_OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
 def check_training_config(config: TrainingConfig) -> None:
@@ -177,8 +214,20 @@ def check_training_config(config: TrainingConfig) -> None:
     if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"adam_betas must be two numbers in [0, 1), got {betas!r}")
     check_bounds(config.lower, config.upper)
+    if isinstance(config.logger, str) and config.logger not in LOGGERS:
+        raise ValueError(f"logger must be one of {LOGGERS}, a Lightning logger or None, got {config.logger!r}")
+    if config.callbacks is not None and not all(hasattr(one, "on_train_start") for one in config.callbacks):
+        raise TypeError(f"callbacks must be a tuple of Lightning callbacks, got {config.callbacks!r}")
     if config.quantiles is not None:
         check_quantiles(config.quantiles)
+    if config.devices != "auto" and config.devices < 1:
+        raise ValueError(f"devices must be at least 1, or 'auto', got {config.devices}")
+    if config.strategy not in STRATEGIES:
+        raise ValueError(
+            f"strategy must be one of {STRATEGIES}, got {config.strategy!r}: they keep all weights on every device, "
+            "and these networks are small enough for that; where memory is short, lower batch_size and raise "
+            "accumulate_batches"
+        )
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:

@@ -48,6 +48,36 @@ def resolve_device(name: str) -> torch.device:
     raise ValueError(f"device={name!r} is not there on this machine; use 'auto' or 'cpu'")
 
 
+def count_devices(devices: int | str, device: torch.device) -> int:
+    """How many devices of a machine a training is divided over.
+
+    Parameters
+    ----------
+    devices : int or "auto"
+    device : torch.device
+        The kind of them. CPU: processes.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
+
+    Examples
+    --------
+    >>> count_devices("auto", torch.device("cpu")), count_devices(2, torch.device("cpu"))
+    (1, 2)
+    """
+    found = torch.cuda.device_count() if device.type == "cuda" else 1
+    if devices == "auto":
+        return found
+    n_devices = int(devices)
+    if n_devices > 1 and device.type == "mps":
+        raise ValueError(f"devices={n_devices} is not there: a machine has one 'mps'; use devices=1, or device='cpu'")
+    if n_devices > found and device.type == "cuda":
+        raise ValueError(f"devices={n_devices} is not there: PyTorch finds {found} CUDA devices; use devices='auto'")
+    return n_devices
+
+
 def resolve_precision(name: str, device: torch.device) -> str:
     """The precision that "auto" means on a device.
 

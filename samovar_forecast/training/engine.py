@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from sklearn.exceptions import ConvergenceWarning
 
@@ -21,11 +25,21 @@ from samovar_forecast.training.batches import count_parts
 from samovar_forecast.training.callbacks import BestWeights, LossHistory, StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.devices import compiled, resolve_compile, resolve_device, resolve_precision
+from samovar_forecast.training.devices import (
+    compiled,
+    count_devices,
+    resolve_compile,
+    resolve_device,
+    resolve_precision,
+)
+from samovar_forecast.training.epoch_progress import EpochProgress
+from samovar_forecast.training.fine_tuning import plain_network
 from samovar_forecast.training.fingerprints import describe_training
 from samovar_forecast.training.freed_memory import keep_freed_memory
 from samovar_forecast.training.interrupts import TrainingInterrupted, interrupts_held_back
 from samovar_forecast.training.module import ForecastingModule
+from samovar_forecast.training.processes import own_number, run_together
+from samovar_forecast.training.random_state import seeded
 from samovar_forecast.training.summary import TrainingSummary
 
 
@@ -42,6 +56,9 @@ def train(
     begun_with: ForecastNetwork | None = None,
 ) -> TrainingSummary:
     """Train `network` in place and leave it in evaluation mode, on the device that it was trained on.
+
+    With several `devices` the training is divided over as many processes. They are started here, unless torchrun, SLURM
+    or another launcher has started them, each of which then calls this function and gets the whole result.
 
     With `checkpoint_dir` the training goes on from the checkpoint that it left there when it was killed. Ctrl-C
     stops it between two batches; the best weights so far are kept, see `interrupts_held_back`. The caller removes
@@ -69,8 +86,73 @@ def train(
         If the checkpoint is damaged, or of another training.
     MemoryError
         If the GPU has not enough memory.
+    ProcessEndedError
+        If a process of several was killed; the fit goes on from its checkpoint when it is called again.
+    ValueError
+        If the devices are not there, or the training cannot be divided over several.
     """
+    n_devices, number = count_devices(config.devices, resolve_device(config.device)), own_number()
+    if n_devices * config.num_nodes > 1:
+        _check_divisible(config, network, n_devices, number)
+    if not starts_processes(config):
+        return _train(network, windows, validation, config, seed, begun_with)
+    with interrupts_held_back() as interrupt:
+        arguments = (network, windows, validation, replace(config), seed, begun_with)
+        weights, summary = run_together(_train_for_others, arguments, n_devices, interrupt)
+        network.load_state_dict(weights)
+        network.to(resolve_device(config.device)).eval()
+    return summary
+
+
+def starts_processes(config: TrainingConfig) -> bool:
+    """Whether a training with these hyperparameters starts processes, to which all of its windows are sent."""
+    return own_number() is None and count_devices(config.devices, resolve_device(config.device)) > 1
+
+
+def _check_divisible(config: TrainingConfig, network: ForecastNetwork, n_devices: int, number: int | None) -> None:
+    total = n_devices * config.num_nodes
+    if config.num_nodes > 1 and number is None:
+        raise ValueError(
+            f"num_nodes={config.num_nodes}: start the processes on every machine, e.g. by torchrun "
+            f"--nnodes={config.num_nodes} --nproc-per-node={n_devices} --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT "
+            "script.py"
+        )
+    if ":" in config.device:
+        raise ValueError(f"device={config.device!r} names one device, and devices={config.devices}; use device='cuda'")
+    if network.windows_interact and not network.interact_by_mean:
+        raise ValueError(
+            f"{type(plain_network(network)).__name__} looks at a whole batch at once in training, which cannot be "
+            "divided over several devices; use devices=1"
+        )
+    if config.batch_size < total:
+        raise ValueError(f"batch_size={config.batch_size} leaves some of {total} devices without a window; raise it")
+    if number is not None and not isinstance(config.random_state, Integral):
+        raise ValueError(
+            "every process that a launcher starts must draw the same numbers: give random_state a whole number, got "
+            f"{config.random_state!r}"
+        )
+
+
+def _train_for_others(network: ForecastNetwork, *arguments: Any) -> tuple[dict[str, torch.Tensor], TrainingSummary]:
+    """Train in one process of several; the weights for the process that started them."""
+    network = copy.deepcopy(network)  # the processes share the memory of what they are given
+    summary = _train(network, *arguments)
+    return {name: value.cpu() for name, value in network.state_dict().items()}, summary
+
+
+def _train(
+    network: ForecastNetwork,
+    windows: Windows,
+    validation: Windows | None,
+    config: TrainingConfig,
+    seed: int,
+    begun_with: ForecastNetwork | None,
+) -> TrainingSummary:
     device = resolve_device(config.device)
+    n_devices = count_devices(config.devices, device)
+    n_ranks, number = n_devices * config.num_nodes, own_number() or 0
+    if n_ranks > 1 and device.type == "cuda":
+        device = torch.device("cuda", number)
     generator = torch.Generator().manual_seed(seed)
     checkpoints = None
     if config.checkpoint_dir is not None:
@@ -78,7 +160,7 @@ def train(
         checkpoints = Checkpoints(config.checkpoint_dir, described)
     n_parts = 1
     if device.type == "cpu":
-        n_parts = count_parts(network, windows, int(config.batch_size))
+        n_parts = count_parts(network, windows, math.ceil(config.batch_size / n_ranks))
         keep_freed_memory()
     module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
     if resolve_compile(config.compile, device, module.total_steps):
@@ -91,8 +173,9 @@ def train(
             callbacks: list[Callback] = [history, best, StopWhenAsked(interrupt), ValidateLastStep()]
             if checkpoints is not None:
                 callbacks.append(checkpoints)
-            trainer = _trainer(config, device, module, callbacks)
-            interrupted = _fit(trainer, module, checkpoints)
+            trainer = _trainer(config, device, n_devices, module, callbacks)
+            with seeded(device, seed + trainer.global_rank) if n_ranks > 1 else nullcontext():
+                interrupted = _fit(trainer, module, checkpoints)  # dropout on each device hides activations of its own
         if interrupted and trainer.global_step == 0:
             raise KeyboardInterrupt  # nothing is there to keep
         loss = history.epochs[-1].training_loss if history.epochs else math.nan
@@ -146,51 +229,64 @@ def _tell_divergence(config: TrainingConfig, loss: float, trainer: pl.Trainer, k
 
 
 def _trainer(
-    config: TrainingConfig, device: torch.device, module: ForecastingModule, callbacks: list[Callback]
+    config: TrainingConfig, device: torch.device, n_devices: int, module: ForecastingModule, callbacks: list[Callback]
 ) -> pl.Trainer:
     validates = module.validation is not None
     keeps_checkpoints = any(isinstance(callback, Checkpoints) for callback in callbacks)
     if validates and config.patience is not None:
         stopping = EarlyStopping("validation_loss", patience=int(config.patience), check_on_train_epoch_end=False)
         callbacks.append(stopping)
-    if config.verbose:
-        callbacks.append(RichProgressBar())
-    loggers: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    shown = config.verbose if own_number() in (None, 0) else 0  # by one process of several
+    callbacks += [EpochProgress(shown), *(config.callbacks or ())]
+    is_divided = n_devices * config.num_nodes > 1
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index] if device.type == "cuda" else 1,
+        devices=[device.index] if device.type == "cuda" and not is_divided else n_devices,
+        num_nodes=int(config.num_nodes),
+        strategy={"auto": "ddp"}.get(config.strategy, config.strategy) if is_divided else "auto",
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
         max_epochs=int(config.max_epochs),  # Lightning refuses the numbers of numpy
         max_steps=-1 if config.max_steps is None else int(config.max_steps),
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),
         accumulate_grad_batches=module.parts_per_step,
         callbacks=callbacks,
-        logger=loggers[config.logger](config.log_dir) if config.logger else False,
+        logger=_logger(config),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if validates else 0,
         plugins=[CheckpointFiles()] if keeps_checkpoints else None,
         enable_checkpointing=keeps_checkpoints,
         enable_model_summary=False,
-        enable_progress_bar=bool(config.verbose),
+        enable_progress_bar=False,
         use_distributed_sampler=False,
     )
+
+
+def _logger(config: TrainingConfig) -> Any:
+    """The logger that a name stands for, or the one that was given; False: none."""
+    named: dict[str, Callable[[str], Logger]] = {"csv": CSVLogger, "tensorboard": TensorBoardLogger}
+    if isinstance(config.logger, str):
+        return named[config.logger](config.log_dir)
+    return config.logger or False
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's banners about devices and tips away; its warnings about real trouble stay."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in (
                 ".*does not have many workers",
                 ".*GPU available but not used",
                 ".*LeafSpec.* is deprecated",
+                ".*It is recommended to use `self.log",  # what is logged is that of all devices already
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -16,8 +16,10 @@ from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig
 
-# Of no effect on the weights.
-_ASIDE = {"verbose", "logger", "log_dir", "checkpoint_dir", "device"}
+# Of no effect on the weights, or of rounding alone.
+_ASIDE = {
+    "verbose", "logger", "callbacks", "log_dir", "checkpoint_dir", "device", "devices", "num_nodes", "strategy",
+}  # fmt: skip
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import partial
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from samovar_forecast.data.windows import Windows
+from samovar_forecast.layers.batch_mean import divided_batch
 from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
 from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size
@@ -23,10 +25,15 @@ from samovar_forecast.training.sharpness import SharpnessAware
 
 
 class MeanOverObserved(Metric):
-    """The mean of a loss over all observed targets of an epoch, NaN where there is none.
+    """The mean of a loss over all observed targets of an epoch, on all devices.
 
     It stays on the device until it is computed. torchmetrics' `MeanMetric` does not: its ways of treating NaN read the
     values on the host at every update, and the one that does not drops the weights.
+
+    Parameters
+    ----------
+    empty : float, default NaN
+        The mean where no target was observed.
 
     Examples
     --------
@@ -40,8 +47,9 @@ class MeanOverObserved(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, empty: float = math.nan) -> None:
         super().__init__()
+        self.empty = empty
         self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
@@ -52,7 +60,7 @@ class MeanOverObserved(Metric):
 
     def compute(self) -> Tensor:
         """The mean so far."""
-        return self.total / self.count
+        return torch.where(self.count > 0, self.total / self.count, self.empty)
 
 
 class ForecastingModule(pl.LightningModule):
@@ -60,7 +68,7 @@ class ForecastingModule(pl.LightningModule):
 
     Batches are indices: `training_step` gathers the windows from the resident series. Losses stay on the device until
     the end of an epoch. The loss of an optimizer step is the mean over the observed targets of all its windows, however
-    many batches and parts they are run in.
+    many batches and parts they are run in, and over however many devices they are divided.
 
     Parameters
     ----------
@@ -83,6 +91,8 @@ class ForecastingModule(pl.LightningModule):
         The network's training forecast and its losses: a method of this module, or a compiled form of it.
     parts_per_step : int
         Parts of all batches of a step. The Trainer accumulates the gradients of so many, and divides by their number.
+    rank, n_ranks : int
+        Number of this device among those of the training, and how many there are. Lightning averages their gradients.
     """
 
     def __init__(
@@ -103,11 +113,14 @@ class ForecastingModule(pl.LightningModule):
         self.parts_per_step = int(config.accumulate_batches) * n_parts
         self.sums_of_losses = self._sums_of_losses
         # Means over the observed targets of an epoch; they and the quantiles move to the device with the module.
-        self.training_loss, self.own_loss, self.validation_loss = (MeanOverObserved() for _ in range(3))
+        self.training_loss, self.validation_loss = MeanOverObserved(), MeanOverObserved()
+        self.own_loss = MeanOverObserved(empty=0.0)
         self.quantiles: Tensor | None
         self.register_buffer("quantiles", None if config.quantiles is None else torch.tensor(config.quantiles))
+        self.rank, self.n_ranks = 0, 1
 
     def setup(self, stage: str) -> None:
+        self.rank, self.n_ranks = self.trainer.global_rank, self.trainer.world_size
         self.windows = self.windows.to(self.device)
         if self.validation is not None:
             self.validation = self.validation.to(self.device)
@@ -122,7 +135,15 @@ class ForecastingModule(pl.LightningModule):
             accumulate_batches=self.config.accumulate_batches,
             n_parts=self.n_parts,
             count=self.count_targets,
+            rank=self.rank,
+            n_ranks=self.n_ranks,
+            add_up=self._add_up if self.n_ranks > 1 else None,
         )
+
+    def _add_up(self, count: Tensor) -> Tensor:
+        total = self.trainer.strategy.reduce(count, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total
 
     @torch.no_grad()
     def count_targets(self, starts: Tensor) -> tuple[Tensor, ...]:
@@ -137,33 +158,36 @@ class ForecastingModule(pl.LightningModule):
 
     def val_dataloader(self) -> WindowBatches:
         assert self.validation is not None  # the Trainer asks for it only where it validates
-        return WindowBatches(self.validation.starts.cpu(), forecast_batch_size(self.network, self.device))
+        batch_size = self.n_ranks * forecast_batch_size(self.network, self.device)
+        return WindowBatches(self.validation.starts.cpu(), batch_size, rank=self.rank, n_ranks=self.n_ranks)
 
     def training_step(self, part: Part, batch_index: int) -> Tensor:
-        sums = self.sums_of_losses(*self.windows.gather(part.starts))
+        sums = self._sums_of(part)
         for metric, (total, count) in zip((self.training_loss, self.own_loss), sums, strict=False):
             metric.update(total, count)
         return self._loss(sums, part)
 
     def loss_of(self, part: Part, batch_index: int = 0) -> Tensor:
         """The loss of `training_step`, with gradients; nothing is recorded."""
-        return self._loss(self.sums_of_losses(*self.windows.gather(part.starts)), part)
+        return self._loss(self._sums_of(part), part)
+
+    def _sums_of(self, part: Part) -> list[tuple[Tensor, Tensor]]:
+        with divided_batch(self._add_up, part.idle) if self.n_ranks > 1 else nullcontext():
+            sums = self.sums_of_losses(*self.windows.gather(part.starts))
+        return [(0 * total, 0 * count) for total, count in sums] if part.idle else sums
 
     def _loss(self, sums: list[tuple[Tensor, Tensor]], part: Part) -> Tensor:
-        """What a part adds to the loss of its step, times the number that the Trainer divides it by."""
+        """What a part adds to the loss of its step, times the numbers that the Trainer divides it by."""
         counts = part.counts or tuple(count for _, count in sums)
         means = [total / count.clamp(min=1) for (total, _), count in zip(sums, counts, strict=True)]
-        return torch.stack(means).sum() * self.parts_per_step
+        return torch.stack(means).sum() * (self.parts_per_step * self.n_ranks)
 
     def _sums_of_losses(
         self, past: Tensor, future: Tensor, covariates: Covariates | None
     ) -> list[tuple[Tensor, Tensor]]:
         """Sum and number of the losses of the forecast and, where there is one, of the network's own objective."""
         result = self.network.training_forecast(past, covariates)
-        sums = [self._sum_of_losses(result.forecast, future)]
-        if result.own_forecast is not None and result.own_target is not None:
-            sums.append(self._sum_of_losses(result.own_forecast, result.own_target))
-        return sums
+        return [self._sum_of_losses(*pair) for pair in result.pairs(future)]
 
     def _sum_of_losses(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.quantiles is None:
@@ -189,7 +213,7 @@ class ForecastingModule(pl.LightningModule):
         """The mean loss of the epoch so far."""
         loss = self.training_loss.compute()
         if self.own_loss.update_called:
-            loss = loss + self.own_loss.total / self.own_loss.count.clamp(min=1)
+            loss = loss + self.own_loss.compute()
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -200,7 +224,8 @@ class ForecastingModule(pl.LightningModule):
     def validation_step(self, part: Part, batch_index: int) -> None:
         assert self.validation is not None
         past, future, covariates = self.validation.gather(part.starts)
-        self.validation_loss.update(*self._sum_of_losses(ascending(self.evaluated(past, covariates)), future))
+        total, count = self._sum_of_losses(ascending(self.evaluated(past, covariates)), future)
+        self.validation_loss.update(total * (not part.idle), count * (not part.idle))
 
     def on_validation_epoch_end(self) -> None:
         self.log("validation_loss", self.validation_loss, prog_bar=True)

@@ -71,7 +71,8 @@ class SharpnessAware(pl.Callback):
     """Replace the gradient by the one at the weights uphill, just before it is clipped and used.
 
     The batches of the gradient, several where gradients are accumulated, are run once more with the same
-    random numbers, so dropout hides the same activations. What the first run logged stands. Clipping, the
+    random numbers, so dropout hides the same activations. On several devices each runs its own once more, and their
+    gradients are averaged, as the first ones were. What the first run logged stands. Clipping, the
     optimizer and its schedule see the second gradient only. The module offers ``loss_of(batch, batch_index)``, the loss
     of its training step without a trace in logs or metrics.
 
@@ -85,8 +86,7 @@ class SharpnessAware(pl.Callback):
     Raises
     ------
     ValueError
-        From `setup`, with float16 mixed precision, whose gradients are scaled by a changing factor, and on
-        several devices at once.
+        From `setup`, with float16 mixed precision, whose gradients are scaled by a changing factor.
     """
 
     def __init__(self, rho: float, adaptive: bool = False) -> None:
@@ -96,8 +96,6 @@ class SharpnessAware(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if trainer.precision == "16-mixed":
             raise ValueError("sharpness_rho works in float32 and bfloat16, not with precision '16-mixed'")
-        if trainer.world_size > 1:
-            raise ValueError(f"sharpness_rho works on one device, not on {trainer.world_size}")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -114,7 +112,19 @@ class SharpnessAware(pl.Callback):
                 with trainer.precision_plugin.train_step_context():
                     loss = cast(Any, pl_module).loss_of(batch, batch_index) / trainer.accumulate_grad_batches
                 loss.backward()
+            if trainer.world_size > 1:
+                _average_gradients(weights)
         self._seen.clear()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._seen.clear()  # batches of a step that was never taken
+
+
+def _average_gradients(weights: Iterable[nn.Parameter]) -> None:
+    """Give all processes the mean of their gradients, in one message."""
+    gradients = [gradient for weight in weights if (gradient := weight.grad) is not None]
+    mean = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(mean)
+    mean /= torch.distributed.get_world_size()
+    for gradient, part in zip(gradients, mean.split([each.numel() for each in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))

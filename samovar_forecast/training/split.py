@@ -1,4 +1,4 @@
-"""The split of windows into those that train and those that validate, and the context that the data allow."""
+"""The split of rows and windows into those that train and those that validate."""
 
 from __future__ import annotations
 
@@ -8,45 +8,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from samovar_forecast.data.lengths import Lengths
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.training.config import TrainingConfig
-
-LONGEST_CONTEXT = 4096
 
 
-def training_rows(lengths: Sequence[int], config: TrainingConfig) -> list[int]:
-    """Rows of each series before its held-out newest rows; all where the held-out part has no full horizon."""
-    held_out = [round(config.validation_fraction * n_rows) for n_rows in lengths]
-    if 0 < max(held_out) < config.horizon:
-        n_rows = max(lengths)
+def training_rows(n_rows: Sequence[int], output_length: int, validation_fraction: float) -> list[int]:
+    """Rows of each series before its held-out newest rows; all where the held-out part has no full output."""
+    held_out = [round(validation_fraction * n) for n in n_rows]
+    if 0 < max(held_out) < output_length:
         warnings.warn(
-            f"validation_fraction={config.validation_fraction} of {n_rows} rows is {max(held_out)}, less than one "
-            f"horizon of {config.horizon}: training on all rows without choosing the best epoch",
-            stacklevel=4,
+            f"validation_fraction={validation_fraction} of {max(n_rows)} rows is {max(held_out)}, less than the "
+            f"{output_length} rows forecast at once: training on all rows without choosing the best epoch",
+            stacklevel=5,
         )
-    return [n - held if held >= config.horizon else n for n, held in zip(lengths, held_out, strict=True)]
+    return [n - held if held >= output_length else n for n, held in zip(n_rows, held_out, strict=True)]
 
 
-def choose_context_length(n_training_rows: int, config: TrainingConfig) -> int:
-    """The given context length, or ten horizons as far as the data allow.
+def check_enough_rows(n_training_rows: int, lengths: Lengths, validation_fraction: float) -> None:
+    """Refuse training rows that do not hold one window; the message says how many rows would.
 
     Raises
     ------
     ValueError
-        If the training rows do not hold one window; the message says how many rows would.
     """
-    if config.context_length is None:
-        context_length = min(10 * config.horizon, LONGEST_CONTEXT, (n_training_rows - config.horizon) // 2)
-    else:
-        context_length = config.context_length
-    needed = max(context_length, 1) + config.horizon
-    if context_length < 1 or n_training_rows < needed:
+    context = max(lengths.context, 1)
+    if lengths.context < 1 or n_training_rows < context + lengths.output:
         raise ValueError(
-            f"y is too short: {n_training_rows} rows to train on, but context_length={max(context_length, 1)} and "
-            f"horizon={config.horizon} need at least {needed}, beside the validation rows "
-            f"(validation_fraction={config.validation_fraction}); lower one of them or give more rows"
+            f"y is too short: {n_training_rows} rows to train on, but context_length={context} and {lengths.output} "
+            f"rows to forecast at once need at least {context + lengths.output}, beside the validation rows "
+            f"(validation_fraction={validation_fraction}); lower context_length, horizon or output_length, or give "
+            "more rows"
         )
-    return int(context_length)
 
 
 def window_cutoffs(n_rows: int, n_training: int, context_length: int, horizon: int) -> Tensor:

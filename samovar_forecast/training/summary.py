@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 
@@ -27,6 +29,9 @@ class EpochLosses(NamedTuple):
 @dataclass(frozen=True)
 class TrainingSummary:
     """What a training did.
+
+    Of several members: steps, seconds and parameters of all together, mean losses, and the epochs and history of the
+    first.
 
     Attributes
     ----------
@@ -71,6 +76,21 @@ class TrainingSummary:
     n_windows: int
     interrupted: bool = False
     history: tuple[EpochLosses, ...] = ()
+
+    @classmethod
+    def of_members(cls, members: Sequence[TrainingSummary]) -> TrainingSummary:
+        """What the trainings of several networks of one kind did together."""
+        first = members[0]
+        validation = [one.validation_loss for one in members if one.validation_loss is not None]
+        return replace(
+            first,
+            steps=sum(one.steps for one in members),
+            seconds=sum(one.seconds for one in members),
+            n_parameters=sum(one.n_parameters for one in members),
+            training_loss=fmean(one.training_loss for one in members),
+            validation_loss=fmean(validation) if validation else None,
+            interrupted=any(one.interrupted for one in members),
+        )
 
     def __post_init__(self) -> None:
         # JSON knows neither tuples nor names in them.

@@ -123,7 +123,7 @@ class _Payload:
 
 
 def code_inside(host: Host) -> str:
-    """Somebody put a pickle that runs code in the place of each file of the model, or of each member of a zip."""
+    """A pickle that runs code was put in the place of each file of the model, or of each member of a zip."""
     found: Counter[str] = Counter()
     with _saved(host) as (path, expected):
         marker = path.parent.parent / f"{path.parent.name}-marker"

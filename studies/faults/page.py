@@ -11,6 +11,8 @@ Found = Mapping[str, Mapping[tuple[str, str], str]]
 
 _HEAD = """# What happens when something is wrong
 
+You can look up here what this package, its hosts and other libraries do with faulty data and settings.
+
 Written by `python -m studies.faults`; do not edit by hand. Every library gets the same data and settings through the
 calls that its documentation shows, in a process of its own, on a CPU, with a small model and as many training steps as
 it needs to come near sound data: two, for the LTSF-Linear of sktime 30 epochs. Versions: {versions}.

@@ -186,7 +186,7 @@ class NeuralForecast(Candidate):
         self.network = self.host.models[0]
 
     def batches(self) -> Iterator[Any]:
-        """What the model's `training_step` does in front of its network, batch by batch."""
+        """What the model's `training_step` does before its network, batch by batch."""
         from neuralforecast.tsdataset import TimeSeriesDataModule
 
         model = self.network

@@ -2,7 +2,7 @@
 
 Each model in a process of its own: whole fits of the same number of steps, the data path of those steps, and fits that
 wait after every step for a bare one (network, loss and optimizer on a prepared batch). What a step of such a fit takes
-beyond the bare step in front of it is the engine's; both are measured in time of the processor, which other work on the
+beyond the bare step before it is the engine's; both are measured in time of the processor, which other work on the
 machine disturbs least, and one after the other, because its speed changes within seconds. Steps of fits are counted by
 a hook that torch calls after every optimizer step, for all libraries.
 """

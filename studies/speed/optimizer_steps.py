@@ -22,7 +22,7 @@ class Steps:
 
     @property
     def of_fit(self) -> list[float]:
-        """Seconds of all steps but the first, which has preparations in front of it."""
+        """Seconds of all steps but the first, which has preparations before it."""
         return [end - start for start, end in zip(self.resumed, self.ends[1:], strict=False)]
 
     @property

@@ -160,7 +160,7 @@ def fit_throughput(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
             "512 -> 96 on 7 series, batch 32, float32, no validation; whole fits "
             f"of {rows[0]['n_steps']} steps{f' ({few})' if few else ''}, "
             "from a DataFrame to a fitted model. A *bare step* is the same network, loss and optimizer on a prepared "
-            "batch; the engine's share is what a step of the fit takes beyond the bare step in front of it, by the "
+            "batch; the engine's share is what a step of the fit takes beyond the bare step before it, by the "
             "median of all pairs, in time of the processor. *Data path*: the batches of a fit gathered "
             "without training on them. A batch of neuralforecast's univariate PatchTST has 224 windows of one series. "
             f"Ours fit without intervals here (`quantiles=(0.5,)`), which no peer has. {on(machine)}.",
@@ -293,10 +293,11 @@ SECTIONS: dict[str, Callable[[Rows, str, dict[str, Any]], str]] = {
 _INTRODUCTION = """
 # Speed
 
-What a fit and a backtest cost, beside other libraries and beside what the machine can do at all. Calls that are
-compared took turns in the same run; figures are medians, ratios are medians of the ratios of pairs. Absolute times hold
-for the machine that is named, a virtual one whose speed varies with its neighbours; the ratios carry further. Figures
-of a processor stay as they are until there is one of its kind again, and may be of an earlier version of the code.
+You can look up here what a fit and a backtest cost, beside other libraries and beside what the machine can do at all.
+Calls that are compared took turns in the same run; figures are medians, ratios are medians of the ratios of pairs.
+Absolute times hold for the machine that is named, a virtual one whose speed varies with its neighbours; the ratios
+carry further. Figures of a processor stay as they are until there is one of its kind again, and may be of an earlier
+version of the code.
 """
 
 _RERUN = """

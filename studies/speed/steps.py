@@ -68,7 +68,7 @@ def training_step(
 
 
 class PreparedWindows(Windows):
-    """Gathers the same batch of a size whatever is asked for: the work of a step without its data path."""
+    """Gathers the same batch of a size whatever is requested: the work of a step without its data path."""
 
     def gather(self, starts: Tensor) -> Any:
         batches = self.__dict__.setdefault("batches", {})

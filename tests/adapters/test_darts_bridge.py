@@ -1,5 +1,7 @@
 """A core forecaster and the darts model that comes out of it forecast the same."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,10 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 from samovar_darts.bridge import from_core
 from samovar_darts.models import ALL_MODELS
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from samovar_forecast.forecasters import SAMoVARForecaster
 from samovar_forecast.networks.samovar import SAMoVAR
-from tests.conftest import suited
+from tests.conftest import TINY, suited, waves
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 CASES = {
@@ -26,17 +28,24 @@ CASES = {
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.replace(" ", "-"))
-def case(request, y, tiny, forecaster_class):
-    """A fitted core forecaster, the darts model made of it, and the data in both languages."""
-    targets, with_known, settings = CASES[request.param]
-    if request.param == "gaps":
-        y = with_gaps(y)
+def case(request, forecaster_class):
+    """A fitted core forecaster, a darts model made of it, and the data in both languages."""
+    core, X, series = fitted_once(forecaster_class, request.param)
+    return core, core.to_darts(), X, series
+
+
+@cache
+def fitted_once(forecaster_class, name):
+    """The core forecaster of a case, which no test changes, and its data."""
+    targets, with_known, settings = CASES[name]
+    y = with_gaps(waves()) if name == "gaps" else waves()
     X = None
     if with_known:
         index = pd.date_range(y.index[0], periods=len(y) + 16, freq="h")
         X = pd.DataFrame({"hour": index.hour, "week": index.dayofweek + 1e3}, index=index, dtype=float)
-    core = forecaster_class(**tiny, targets=targets, **settings).fit(y, None if X is None else X.loc[y.index])
-    return core, core.to_darts(), X, series_of(core, y, X)
+    settings = suited(TINY, forecaster_class) | {"targets": targets} | settings
+    core = forecaster_class(**settings).fit(y, None if X is None else X.loc[y.index])
+    return core, X, series_of(core, y, X)
 
 
 def with_gaps(y):

@@ -7,7 +7,7 @@ from darts import TimeSeries
 from darts.metrics import mse
 
 from samovar_darts.models import AutoformerModel, SAMoVARModel
-from samovar_darts.schedule import Schedule
+from samovar_darts.recipe import Schedule
 from tests.conftest import suited
 
 TINY = {"d_model": 8, "n_heads": 2, "n_layers": 1, "dropout": 0.0, "calendar": None}

@@ -144,7 +144,7 @@ def test_without_an_observed_target_the_loss_and_its_gradient_are_zero(criterion
 
 @pytest.mark.parametrize("criterion", [torch.nn.MSELoss(), MAELoss()])
 def test_the_device_is_never_waited_for(criterion):
-    """Tensors without values: whoever asks for one gets an error."""
+    """Tensors without values: reading one is an error."""
     prediction = torch.empty(2, 3, 2, 1, device="meta", requires_grad=True)
     pair = hide_missing(prediction, torch.empty(2, 3, 2, device="meta"), None, None)
     judge(criterion, pair, weighted=False).backward()
@@ -280,7 +280,7 @@ def test_values_that_no_model_can_take_are_named(kind, value, reason):
         model.predict(6, **bad)
     with pytest.raises(ValueError, match=reason):
         model.historical_forecasts(**bad, forecast_horizon=6, retrain=False)
-    if kind == "future_covariates":  # behind the forecast nobody reads them, nor long before it
+    if kind == "future_covariates":  # they are read neither after the forecast nor long before it
         for row in (60, 80, 10):
             fine = good | {kind: [good[kind][0], spoilt(good[kind][1], row, value)]}
             assert np.isfinite(model.predict(6, **fine)[1].values()).all()

@@ -8,7 +8,7 @@ from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
 from samovar_darts.models import ALL_MODELS, SAMoVARModel
-from samovar_darts.series_scaler import SeriesScaler
+from samovar_darts.network_module import SeriesScaler
 from samovar_forecast.data.scaling import Scaler
 from tests.adapters.test_darts_training import FROZEN, logged, make, waves, windows_of
 

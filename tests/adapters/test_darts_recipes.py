@@ -7,7 +7,7 @@ import torch
 from darts import TimeSeries
 
 from samovar_darts import AutoformerModel, SAMformerModel, SAMoVARModel
-from samovar_darts.calendar_encoder import CalendarEncoder
+from samovar_darts.recipe import CalendarEncoder
 from samovar_forecast import AutoformerForecaster
 from samovar_forecast.data.calendar_features import calendar_features
 from tests.adapters.test_darts_training import QUIET, logged, waves, windows_of

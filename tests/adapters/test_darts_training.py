@@ -145,7 +145,7 @@ def test_the_squared_error_judges_where_the_likelihood_cannot(segment_model_clas
     assert logged(model)["train_loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
-def test_behind_a_shift_only_the_forecast_counts(model_class):
+def test_after_a_shift_only_the_forecast_counts(model_class):
     series = waves()
     model = make(model_class, output_chunk_shift=3, **FROZEN).fit(series)
     windows = torch.from_numpy(series.values()).unfold(0, 33, 1).transpose(1, 2)

@@ -162,8 +162,8 @@ def test_in_sample_is_one_step_ahead_in_one_pass(fitted, y):
         np.testing.assert_allclose(forecast.loc[[y.index[row]]], expected, rtol=1e-5)
 
 
-def test_in_sample_context_in_front_of_the_first_row_is_not_observed(fitted, y):
-    """The first rows are forecast from what lies in front of them alone, the very first from nothing."""
+def test_in_sample_context_before_the_first_row_is_not_observed(fitted, y):
+    """The first rows are forecast from what lies before them alone, the very first from nothing."""
     forecast = fitted.predict(fh=-np.arange(N_TRAIN))
     assert list(forecast.index) == list(y.index[:N_TRAIN])
     assert np.isfinite(forecast).all(axis=None)
@@ -188,7 +188,7 @@ def test_in_sample_uses_known_covariates(y, X):
     assert np.allclose(forecaster.predict([-20, 0], X).to_numpy(), forecast)
 
 
-def test_fh_in_front_of_the_first_row(fitted, y):
+def test_fh_before_the_first_row(fitted, y):
     with pytest.raises(ValueError, match=f"y begins at {y.index[0]}"):
         fitted.predict(fh=[-N_TRAIN])
 

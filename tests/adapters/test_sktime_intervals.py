@@ -83,7 +83,7 @@ def test_in_sample_quantiles_are_those_of_the_first_step(fitted, y):
 
 @pytest.mark.parametrize("quantiles", [None, (0.1, 0.5, 0.9)], ids=["conformal", "trained"])
 def test_intervals_cover_what_they_promise(quantiles):
-    """Of one step ahead in the rows behind the training, and of four steps from many cutoffs."""
+    """Of one step ahead in the rows after the training, and of four steps from many cutoffs."""
     y = autoregression(1600)
     settings = SETTINGS | {"max_steps": 400, "max_epochs": 20, "learning_rate": 3e-3, "loss": "mse"}
     forecaster = SAMoVARForecaster(**settings, quantiles=quantiles).fit(y.iloc[:1000])

@@ -79,7 +79,7 @@ def test_gaps_are_not_zeros(y):
 
 
 def test_a_row_without_values_is_that_of_a_series_that_starts_later(y):
-    """Rows in front of the first value say nothing, where a panel fills up short series in the same way."""
+    """Rows before the first value say nothing, where a panel fills up short series in the same way."""
     panel = pd.concat({"a": y.iloc[:60], "b": y.iloc[40:60]}, names=["series"])
     core = SAMoVARForecaster(**SETTINGS, scaler="none").fit(panel).forecaster_
     late = y.iloc[:60].copy()

@@ -73,7 +73,7 @@ def test_relative_steps_count_from_the_end_of_each_series(forecaster, whole):
 
 
 def test_absolute_labels_are_the_same_for_all_series(forecaster, whole):
-    """Behind the end of some series and in front of that of others."""
+    """After the end of some series and before that of others."""
     labels = whole["a"].index[[28, 40, 62]]
     forecast = forecaster.predict(ForecastingHorizon(labels, is_relative=False))
     core = forecaster.forecaster_
@@ -86,7 +86,7 @@ def test_absolute_labels_are_the_same_for_all_series(forecaster, whole):
             np.testing.assert_allclose(forecast.loc[(name, label)], expected.iloc[-1], rtol=1e-4)
 
 
-def test_absolute_labels_in_front_of_a_series_name_it(forecaster, whole):
+def test_absolute_labels_before_a_series_name_it(forecaster, whole):
     with pytest.raises(ValueError, match="y of series 'c' begins at 2024-01-01 20:00"):
         forecaster.predict(ForecastingHorizon(whole["a"].index[[8, 30]], is_relative=False))
 
@@ -142,7 +142,7 @@ def test_known_covariates_of_every_series(with_X, seen, X):
 
 
 def test_absolute_labels_with_known_covariates(with_X, whole, X):
-    """Each series needs X up to the labels alone, not as far behind its end as the shortest one."""
+    """Each series needs X up to the labels alone, not as far after its end as the shortest one."""
     fh = ForecastingHorizon(whole["a"].index[[61]], is_relative=False)
     future = {name: X[name].iloc[end:62] for name, (_, end) in ROWS.items()}
     forecast = with_X.predict(fh, stacked(future))

@@ -60,7 +60,7 @@ def test_fit_forecasts_with_the_weights_of_the_panel(sktime_class, panel, new):
     assert forecaster.get_fitted_params()["forecaster"] is forecaster.forecaster_
 
 
-def test_all_else_works_behind_it(forecaster, new):
+def test_all_else_works_after_it(forecaster, new):
     core = forecaster.pretrained_forecaster_
     forecaster.fit(new.iloc[:60])
     in_sample = forecaster.predict(fh=-np.arange(60))
@@ -103,10 +103,10 @@ def test_fit_on_a_panel_keeps_the_scaling_of_series_that_were_trained_on(forecas
     assert list(forecast.index.names) == ["series", "time"]
 
 
-@pytest.mark.parametrize("lone", [True, False], ids=["lone series", "panel"])
-def test_fine_tuning(forecaster, panel, new, lone):
+@pytest.mark.parametrize("single", [True, False], ids=["single series", "panel"])
+def test_fine_tuning(forecaster, panel, new, single):
     core = forecaster.pretrained_forecaster_
-    y = new if lone else panel_of({"n": new})
+    y = new if single else panel_of({"n": new})
     forecaster.set_params(fine_tune_epochs=2, max_steps=1)
     forecaster.fit(y)
     trained = forecaster.forecaster_
@@ -152,7 +152,7 @@ def test_pretraining_twice_goes_on(panel, new):
     assert forecaster.state == "pretrained"
 
 
-def test_pretraining_behind_fit(panel, new):
+def test_pretraining_after_fit(panel, new):
     """What `fit` learnt from a series is no pretraining: the panel is trained on from the beginning."""
     forecaster = SAMoVARForecaster(**SETTINGS).fit(new).pretrain(panel)
     core = SAMoVARForecaster.core_class(**SETTINGS).fit(panel)

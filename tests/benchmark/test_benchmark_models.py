@@ -104,7 +104,7 @@ def test_darts_trains_on_every_window_and_forecasts_every_window(model, file, ta
     np.testing.assert_allclose(alone, forecasts[11:12], atol=1e-5)
 
 
-def test_linear_is_a_linear_map_behind_instance_normalisation(file, task, tmp_path):
+def test_linear_is_a_linear_map_after_instance_normalisation(file, task, tmp_path):
     trained = train(one_run("linear", file, max_epochs=1), task, tmp_path)
     rows = task.test[: CONTEXT + HORIZON]
     np.testing.assert_allclose(trained.forecast(rows * 3 + 5), trained.forecast(rows) * 3 + 5, rtol=1e-4, atol=1e-3)

@@ -143,6 +143,7 @@ def test_page_shows_them(store, tmp_path):
     assert "| SAMoVAR (published) | 0.4200 (0.401; +4.7 %) |" in text
     assert "these have: 4. Left out, with too few of these: SAMformer (published), SAMformer (published, max" in text
     far = text.split("## Differences of more than 3 %")[1].split("##")[0]
+    assert "cannot be reproduced" in far
     assert [line.split(" | ")[1:3] for line in far.splitlines() if line.startswith("| ETTh1")] == [
         ["96", "SAMformer (published, max_epochs=1)"],
         ["average", "SAMoVAR (published)"],

@@ -50,8 +50,8 @@ def test_wall_clock_time_without_a_zone_gets_a_hint():
     index = CLOCKS["into winter"].tz_localize(None)
     with pytest.raises(ValueError, match=r"2024-10-27 02:00:00 more than once.*tz_localize\('Europe/Berlin'"):
         fit(waves(168, index=index))
-    mended = waves(168, index=index.tz_localize("Europe/Berlin", ambiguous="infer"))
-    assert fit(mended).predict().index[0] == CLOCKS["into winter"][-1] + pd.Timedelta("1h")
+    repaired = waves(168, index=index.tz_localize("Europe/Berlin", ambiguous="infer"))
+    assert fit(repaired).predict().index[0] == CLOCKS["into winter"][-1] + pd.Timedelta("1h")
 
 
 def test_new_rows_take_the_time_zone_of_the_old_ones(y):
@@ -284,8 +284,8 @@ class TestDarts:
             model.predict(8, series_from_frame(y[["s2", "s0", "s1"]]))
         with pytest.raises(ValueError, match=r"series\[0\] has a step of D, the model was fitted on <Hour>"):
             model.predict(8, series_from_frame(y.set_axis(pd.date_range("2024", periods=160))))
-        lone = darts_model().fit(series_from_frame(y[["s0"]]))
-        assert len(lone.predict(8, series_from_frame(y[["s1"]]))) == 8  # another series for a model of many
+        single = darts_model().fit(series_from_frame(y[["s0"]]))
+        assert len(single.predict(8, series_from_frame(y[["s1"]]))) == 8  # another series for a model of many
 
     def test_values_too_large_for_single_precision_are_named(self, y):
         large = series_from_frame(y * 1e30)

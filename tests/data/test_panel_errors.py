@@ -85,7 +85,7 @@ def test_wrong_covariates_are_named(name):
         SAMoVARForecaster(**ONE_STEP).fit({"a": w(), "b": w(1)}, **covariates)
 
 
-def test_covariates_that_a_lone_series_cannot_have(y):
+def test_covariates_that_a_single_series_cannot_have(y):
     with pytest.raises(ValueError, match="static tells the series of a panel apart, and y is a single one"):
         SAMoVARForecaster(**ONE_STEP).fit(y, static=static())
     with pytest.raises(ValueError, match="X must come in the form of y"):

@@ -63,6 +63,65 @@ def test_parquet_comes_in_piece_by_piece(tmp_path, several):
         StoredSeries.from_parquet(tmp_path / "parts", tmp_path / "other", time="date")
 
 
+@pytest.fixture
+def partitioned(tmp_path):
+    """A long table in folders by day, whose names are in another order than the days; gaps are rows that lack."""
+    frame = with_gaps().rename_axis("time")
+    long = frame.melt(ignore_index=False, var_name="shop", value_name="sold").dropna().reset_index()
+    long = long.assign(price=1.0).sample(frac=1, random_state=0).sort_values("time", kind="stable")
+    for day, rows in long.groupby(long["time"].dt.dayofyear + 5):
+        folder = tmp_path / "table" / f"day={day}"
+        folder.mkdir(parents=True)
+        rows.to_parquet(folder / "part-0.parquet", index=False, row_group_size=20)
+    return tmp_path, frame
+
+
+def test_partitioned_tables_come_in_the_order_of_time(partitioned):
+    folder, frame = partitioned
+    assert (folder / "table" / "day=10").exists()  # before day=6 by its name
+    long = {"id_column": "shop", "columns": ["sold"]}
+    for rows in (1, 7, 10_000):
+        stored = StoredSeries.from_parquet(folder / "table", folder / str(rows), "time", rows=rows, **long)
+        pd.testing.assert_frame_equal(stored.rows(slice(None)), frame, check_freq=False)
+    span = {"start": "2024-01-02 05:00", "end": "2024-01-04 11:00"}
+    stored = StoredSeries.from_parquet(folder / "table", folder / "span", "time", **long, **span)
+    expected = frame.loc[span["start"] : span["end"]]
+    pd.testing.assert_frame_equal(stored.rows(slice(None)), expected, check_freq=False)
+
+
+def test_only_the_columns_that_are_wanted_are_written(tmp_path):
+    frame = with_gaps().rename_axis("time")
+    frame.assign(note="text").to_parquet(tmp_path / "table")  # with its index
+    stored = StoredSeries.from_parquet(tmp_path / "table", tmp_path / "some", "time", columns=["s2", "s0"])
+    pd.testing.assert_frame_equal(stored.rows(slice(None)), frame[["s2", "s0"]], check_freq=False)
+    frame.reset_index().iloc[3:].to_parquet(tmp_path / "cut")  # with an index without a name
+    stored = StoredSeries.from_parquet(tmp_path / "cut", tmp_path / "rest", "time")
+    pd.testing.assert_frame_equal(stored.rows(slice(None)), frame.iloc[3:], check_freq=False)
+    with pytest.raises(ValueError, match="has no column 's7'"):
+        StoredSeries.from_parquet(tmp_path / "table", tmp_path / "none", "time", columns=["s7"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "message"),
+    [
+        (lambda day: day, {"columns": None}, r"one column of values, and there are \['sold', 'price'\]"),
+        (lambda day: pd.concat([day, day.iloc[[-1]]]), {}, "has two values at 2024-01-02 23:00:00"),
+        (lambda day: day[::-1], {}, "in the order of 'time'"),
+        (lambda day: day.assign(time=day["time"] + pd.Timedelta("5h")), {}, "must hold a span of time"),
+        (lambda day: day.assign(shop=day["shop"].where(day.index != day.index[4])), {}, "no name of a series"),
+        (lambda day: day[day["time"].dt.hour != 7], {}, "2024-01-02 06:00:00 to 2024-01-02 08:00:00"),
+    ],
+)
+def test_what_is_wrong_in_a_partitioned_table_is_named(partitioned, damage, options, message):
+    folder, _ = partitioned
+    path = folder / "table" / "day=7" / "part-0.parquet"
+    damage(pd.read_parquet(path)).to_parquet(path, index=False)
+    chosen = {"id_column": "shop", "columns": ["sold"]} | options
+    with pytest.raises(ValueError, match=message):
+        StoredSeries.from_parquet(folder / "table", folder / "series", "time", **chosen)
+    assert not (folder / "series").exists()
+
+
 @pytest.mark.parametrize("options", [{}, {"targets": ["s2", "s0"]}, {"log1p": True}, {"context_length": None}], ids=str)
 def test_a_training_on_stored_series_is_that_on_the_frame(tmp_path, options):
     frame = with_gaps()

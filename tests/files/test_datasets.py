@@ -144,7 +144,7 @@ def test_missing_file_says_where_to_get_it(tmp_path):
         datasets.load("Traffic", folder=tmp_path)
 
 
-def test_other_file_is_refused_unless_asked_for(small, tmp_path):
+def test_other_file_is_refused_unless_it_is_requested(small, tmp_path):
     path = tmp_path / "small.csv"
     path.write_bytes(CSV.replace(b"\n", b"\r\n"))
     with pytest.raises(ValueError, match=r"small.csv is not the published file: its SHA-256 is [0-9a-f]{64}, not"):

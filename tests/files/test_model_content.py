@@ -114,7 +114,7 @@ def test_damage_is_refused(fitted, tmp_path):
 
 
 def change_header(path, **changes):
-    """Another header, and a digest that fits, as somebody makes one who means harm."""
+    """Another header, and a digest that fits, made to do harm."""
     header = header_of(path) | changes
     write_signed(path, from_bytes(path.read_bytes()), json.dumps(header), signed=header["format"] not in (1, 2))
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from samovar_forecast.files.table_format import TableFormat
 from samovar_forecast.files.tables import read_names_table, read_table, write_table
 
 
@@ -20,7 +21,7 @@ def test_parquet_may_have_its_time_in_the_first_column(tmp_path, y):
 
 def test_encoding_is_honoured(tmp_path):
     (tmp_path / "latin.csv").write_bytes("date,grün\n2024-01-01,1\n2024-01-02,2\n".encode("latin-1"))
-    assert list(read_table(tmp_path / "latin.csv", encoding="latin-1").columns) == ["grün"]
+    assert list(read_table(tmp_path / "latin.csv", layout=TableFormat(encoding="latin-1")).columns) == ["grün"]
 
 
 def test_empty_cells_are_missing_values(tmp_path):
@@ -73,7 +74,7 @@ def test_a_parquet_file_of_many_series_needs_their_names(tmp_path, y):
         ("time,town,sold\n1,Ulm,5\n", "no column 'shop'"),
         ("time,shop,sold\n1,A,5\n2,,5\n", "names no series in column 'shop' at data row 2"),
         ("time,shop\n1,A\n", "must have a column of dates or whole numbers and then the series"),
-        ("shop,time,sold\nA,Monday,5\n", "column 'time' must hold dates"),
+        ("shop,time,sold\nA,Monday,5\n", "column 'time': 'Monday' is not a date"),
     ],
 )
 def test_bad_long_tables_are_refused(tmp_path, content, message):

@@ -41,7 +41,9 @@ def windows_with_errors(errors):
 
 def scores_of(errors):
     """Scores at coverages 0, 1/200, ... 1."""
-    return calibrate(*windows_with_errors(errors), held_out=True).scores.transpose(1, 2, 0)  # one curve per target
+    network, windows = windows_with_errors(errors)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
+    return calibration.scores.transpose(1, 2, 0)  # one curve per target
 
 
 def reference_score(errors, i):
@@ -161,7 +163,7 @@ def test_calibration_measures_every_window_against_its_context(covariates):
             still.append([np.mean(np.diff(one) == 0) if len(one) > 1 else 1.0 for one in shown])
             errors.append(np.abs(future[0].double().numpy() - network(past, given)[0, ..., 0].double().numpy()))
             series.append(int(windows.block[start]))
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     assert calibration.n_windows == len(windows)
     kind = Activity(np.array(active), np.array(still)).kind(calibration.deviation)
     relative = np.array(errors) / np.maximum(active, 0.1 * calibration.deviation)[:, None, :]
@@ -189,7 +191,7 @@ def reference_category(kind, series, owner, of_kind):
 def test_calibration_takes_evenly_spaced_windows_where_there_are_many(monkeypatch):
     network, windows = windows_with_errors(np.arange(1.0, 42.0).reshape(41, 1, 1))
     monkeypatch.setattr(intervals, "MOST_WINDOWS", 5)
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     assert calibration.n_windows == 5
     assert sorted(set(calibration.scores.ravel().tolist())) == [1, 11, 21, 31, 41]
 
@@ -197,9 +199,9 @@ def test_calibration_takes_evenly_spaced_windows_where_there_are_many(monkeypatc
 def test_wide_data_are_calibrated_on_fewer_windows(monkeypatch):
     network, windows = windows_with_errors(np.ones((300, 2, 3)))
     monkeypatch.setattr(intervals, "MOST_ERRORS", 6 * 120)
-    assert calibrate(network, windows, held_out=True).n_windows == 120
+    assert calibrate(network, windows, windows.horizon, held_out=True).n_windows == 120
     monkeypatch.setattr(intervals, "MOST_ERRORS", 1)
-    assert calibrate(network, windows, held_out=True).n_windows == 100
+    assert calibrate(network, windows, windows.horizon, held_out=True).n_windows == 100
 
 
 def test_windows_are_chosen_exactly_where_single_precision_is_not():
@@ -214,7 +216,7 @@ def test_windows_are_chosen_exactly_where_single_precision_is_not():
 
 def test_a_context_that_stands_still_unlike_all_others_has_an_interval_of_normal_errors():
     network, windows = windows_with_errors(np.full((25, 2, 1), 0.01))
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     spread = calibration.spread([0.1, 0.9], Activity(np.zeros((1, 1)), np.ones((1, 1))), 2)
     np.testing.assert_allclose(spread[0, :, 0] / calibration.deviation, [[-0.128155, 0.128155]] * 2, rtol=1e-3)
     seen = calibration.spread([0.9], Activity(np.ones((1, 1)), np.zeros((1, 1))), 2)
@@ -227,7 +229,7 @@ def test_a_context_without_a_value_is_as_uncertain_as_two_rows_are_apart():
     train_rows = 400
     cutoffs = window_cutoffs(500, train_rows, 28, 7)
     windows = split_windows(Windows.before(cutoffs, torch.from_numpy(values)[:, None], 28, 7, 1), [500 - train_rows])[1]
-    calibration = calibrate(Stub(28, 7), windows, held_out=True)
+    calibration = calibrate(Stub(28, 7), windows, 7, held_out=True)
     spread = calibration.spread([0.1, 0.9], activity(torch.full((28, 1), torch.nan), torch.tensor([28]), 28, 7, 1), 14)
     apart = np.abs(values[:train_rows, None] - values[:train_rows])
     assert (apart <= spread[0, 0, 0, 1]).mean() == pytest.approx(0.8, abs=0.02)
@@ -241,7 +243,7 @@ def test_errors_after_contexts_without_a_value_count_for_no_other():
     for start in windows.starts[30:]:
         windows.values[start : start + 4, 0] = torch.nan
         windows.values[start + 4 : start + 6, 0] = 1_000.0
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     spread = calibration.spread([0.9], Activity(np.ones((1, 2)), np.zeros((1, 2))), 2)
     np.testing.assert_allclose(spread, 1, rtol=1e-3)
     assert calibration.windows.tolist()[:2] == [30, 60]
@@ -274,7 +276,7 @@ def outcomes(panel, network_bias, known_series=True, coverage=0.8, n_training=40
     parts = [Windows.before(cutoffs, one[:n_rows], context_length, horizon, 1) for one in scaled]
     _, windows = split_windows(Windows.join(parts), [n_rows - n_training] * len(parts))
     network = Stub(context_length, horizon, *network_bias)
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     covered, width = {}, {}
     for number, (name, values) in enumerate(zip(panel, scaled, strict=True)):
         cutoffs = torch.arange(n_rows, len(values) - horizon + 1)
@@ -381,7 +383,7 @@ def test_model_files_hold_what_a_calibration_needs():
     rng = np.random.default_rng(0)
     errors = rng.normal(size=(40, 2, 3))
     network, windows = windows_with_errors(errors)
-    calibration = calibrate(network, windows, held_out=True)
+    calibration = calibrate(network, windows, windows.horizon, held_out=True)
     copied = Calibration.from_arrays(calibration.arrays(), 2, 3, 1, calibration.n_windows, calibration.held_out)
     active = Activity(rng.random((5, 3)), np.zeros((5, 3)))
     np.testing.assert_array_equal(copied.spread([0.1, 0.8], active, 4), calibration.spread([0.1, 0.8], active, 4))

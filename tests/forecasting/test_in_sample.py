@@ -1,4 +1,4 @@
-"""Fitted values are forecasts like any others: from the rows in front of them."""
+"""Fitted values are forecasts like any others: from the rows before them."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def forecaster():
 
 
 @pytest.mark.parametrize("n_rows", [160, 157, 32, 33])
-def test_each_horizon_is_forecast_from_the_rows_in_front_of_it(forecaster, n_rows):
+def test_each_horizon_is_forecast_from_the_rows_before_it(forecaster, n_rows):
     y = waves().iloc[:n_rows]
     fitted = forecaster.predict_in_sample(y)
     assert list(fitted.columns) == ["s2", "s0"]

@@ -121,7 +121,7 @@ def test_interpolation_is_that_of_numpy():
 
 
 def reference_widening(outputs, horizon, middle):
-    """Step by step: deviations from the median of the step and of the end of the block in front, squared and added."""
+    """Step by step: deviations from the median of the step and of the end of the block before, squared and added."""
     widened = outputs.astype(float).copy()
     for cutoff, step, target, output in np.ndindex(*outputs.shape):
         if step < horizon:

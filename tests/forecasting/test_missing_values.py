@@ -215,7 +215,7 @@ def test_a_missing_covariate_counts_as_its_mean(trained_with_x):
     assert center == pytest.approx(float(pushes().iloc[[*range(10), *range(20, 128)]].mean().iloc[0]))
     missing, mean = X.copy(), X.copy()
     missing.iloc[140:150], mean.iloc[140:150] = np.nan, center
-    missing.iloc[159], mean.iloc[159] = np.nan, center  # the last one in front of the forecast
+    missing.iloc[159], mean.iloc[159] = np.nan, center  # the last one before the forecast
     for horizon in (5, 8, 13):  # whole horizons and parts
         forecast = trained_with_x.predict(y, missing, horizon)
         np.testing.assert_allclose(forecast, trained_with_x.predict(y, mean, horizon), rtol=1e-6)

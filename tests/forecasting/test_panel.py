@@ -81,7 +81,7 @@ def test_forecasts_come_in_the_form_of_the_data(form):
 
 @pytest.mark.parametrize("form", OF_SERIES)
 def test_names_of_series_are_those_of_their_keys(form):
-    """Whatever the Series are called: new rows, new series, covariates and lone series find their place."""
+    """Whatever the Series are called: new rows, new series, covariates and single series find their place."""
     y = OF_SERIES[form](series_of_panel(1))
     y = y if isinstance(y, dict) else {key: part.droplevel(0) for key, part in y.groupby(level=0, sort=False)}
     X = {key: frame["push"].rename(None if one.name is None else f"{one.name} push")
@@ -91,8 +91,8 @@ def test_names_of_series_are_those_of_their_keys(form):
     expected = forecaster.predict(X=X)
     pd.testing.assert_series_equal(forecaster.predict({"early": y["early"]}, {"early": X["early"]})["early"],
                                    expected["early"], check_freq=False)  # fmt: skip
-    lone = forecaster.predict(y["long"].rename("other"), X["long"])
-    np.testing.assert_allclose(lone, expected["long"], rtol=0.1)
+    single = forecaster.predict(y["long"].rename("other"), X["long"])
+    np.testing.assert_allclose(single, expected["long"], rtol=0.1)
     new = pd.Series([5.0], y["early"].index[-1:] + pd.Timedelta("1h"), name="early")
     forecaster.score({"early": new}, {"early": X["early"]})
     assert forecaster.update({"early": new}, {"early": X["early"]}).series_["early"].history.iloc[-1].item() == 5
@@ -151,7 +151,7 @@ def test_covariates_of_each_series(trained_with_x, panel):
 def test_series_never_seen(fitted):
     new = waves(40, 2, seed=9)
     forecast = fitted.predict({"new": new})["new"]
-    pd.testing.assert_frame_equal(fitted.predict(new), forecast)  # a lone one, without a name
+    pd.testing.assert_frame_equal(fitted.predict(new), forecast)  # a single one, without a name
     pd.testing.assert_frame_equal(fitted.predict(1024 * new), 1024 * forecast)  # scaled by its own rows
     assert len(fitted.predict(new.iloc[:1])) == HORIZON
     together = fitted.predict({"long": series_of_panel()["long"], "new": new})
@@ -270,7 +270,7 @@ def test_copies_of_panels_forecast_the_same(trained, duplicate):
     assert clone(trained).get_params() == trained.get_params()
 
 
-def test_what_a_lone_series_has_a_panel_has_by_series(trained):
+def test_what_a_single_series_has_a_panel_has_by_series(trained):
     assert trained.is_panel_
     for name in ("history_", "scaler_"):
         with pytest.raises(AttributeError, match=f"has no {name}: it was fitted on a panel: see series_"):

@@ -20,7 +20,7 @@ def by_hand(y, first, every, stride, **options):
 
 
 @pytest.mark.parametrize(("every", "stride"), [(20, 1), (20, 4), (201, 3)])
-def test_folds_are_fits_on_the_rows_in_front_of_them(y, every, stride):
+def test_folds_are_fits_on_the_rows_before_them(y, every, stride):
     result = SAMoVARForecaster(**SETTINGS).backtest(y, start=y.index[110], stride=stride, refit_every=every)
     expected = by_hand(y, 110, every, stride)
     xr.testing.assert_identical(result.drop_vars("trained_until"), expected)
@@ -56,7 +56,7 @@ def test_known_covariates_are_cut_with_their_rows(y):
     xr.testing.assert_identical(result.isel(cutoff=slice(20, None)).drop_vars("trained_until"), expected)
 
 
-def test_no_row_behind_a_fold_changes_its_forecasts(y):
+def test_no_row_after_a_fold_changes_its_forecasts(y):
     changed = y.copy()
     changed.iloc[145:] *= 100
     before, after = (

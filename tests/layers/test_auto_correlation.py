@@ -109,7 +109,7 @@ def test_equals_the_published_layer(length, source_length, n_heads, training):
 
 
 def test_values_are_taken_ahead_by_the_delay_of_the_queries():
-    """As published: queries five steps behind the keys, values five steps ahead."""
+    """As published: queries five steps after the keys, values five steps before."""
     series = random(1, 30, 4, grad=False)
     ours = auto_correlation(series.roll(5, dims=1), series, series, n_delays=1)
     torch.testing.assert_close(ours, series.roll(-5, dims=1))

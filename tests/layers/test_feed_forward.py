@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from samovar_forecast.layers.feed_forward import FeedForward, GatedFeedForward
 from tests.peak_memory import numbers_printed_by
@@ -14,8 +15,10 @@ def plain(layer, tokens):
     return torch.einsum("...i,oi->...o", activated, narrow.weight) + narrow.bias
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("shape", [(5, 6), (2, 7, 6), (2, 3, 4, 6), (3, 3400, 64)])
+@pytest.mark.parametrize(
+    ("shape", "compiled"),
+    [((5, 6), False), ((2, 7, 6), False), ((2, 3, 4, 6), False), ((3, 3400, 64), False), ((2, 7, 6), True)],
+)
 def test_values_and_gradients_are_those_of_the_formula(shape, compiled):
     torch.manual_seed(0)
     layer = FeedForward(d_model=shape[-1], dropout=0.0).double()
@@ -38,6 +41,27 @@ def test_an_exported_block_consists_of_operations_of_pytorch():
     assert targets
     assert all(target.startswith("aten.") for target in targets)
     torch.testing.assert_close(exported.module()(tokens), layer(tokens))
+
+
+@pytest.mark.parametrize(
+    ("layer", "d_wide", "d_narrow"),  # what a token's vector is multiplied by on the way out, and on the way back
+    [
+        (FeedForward(d_model=64, dropout=0.0), 256, 256),
+        (GatedFeedForward(d_model=64, d_ff=100, dropout=0.0, glu=False, n_chunks=3), 100, 100),
+        (GatedFeedForward(d_model=64, d_ff=100, dropout=0.0, glu=True), 200, 100),
+    ],
+    ids=["plain", "in chunks", "gated"],
+)
+def test_operations_are_counted(layer, d_wide, d_narrow):
+    """By PyTorch's counter: two per weight and token forward, and twice as many backward; nothing is computed again."""
+    n_tokens, d_model = 300, 64
+    tokens = torch.randn(n_tokens, d_model, requires_grad=True)
+    forward = 2 * n_tokens * d_model * (d_wide + d_narrow)
+    with FlopCounterMode(display=False) as counter:
+        loss = layer(tokens).sum()
+        assert counter.get_total_flops() == forward
+        loss.backward()
+    assert counter.get_total_flops() == 3 * forward
 
 
 def test_tokens_may_lie_in_memory_in_any_order():

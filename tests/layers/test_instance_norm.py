@@ -51,6 +51,19 @@ def test_revin_of_a_constant_is_zero_and_its_statistics_have_no_gradient():
     torch.testing.assert_close(past.grad, torch.full_like(past, 1e-5**-0.5))  # of (past - mean) / deviation alone
 
 
+def test_revin_in_evaluation_has_the_whole_derivative():
+    norm = RevIN(2, 2).double().eval()
+    with torch.no_grad():
+        norm.scale.uniform_(0.5, 2)
+
+    def there_and_back(past):
+        normalised, denormalise = norm(past, n_locations=1)
+        return normalised.sin(), denormalise(normalised[:, :, :2].transpose(1, 2).unsqueeze(-1).exp())
+
+    past = torch.randn(1, 6, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(there_and_back, past)
+
+
 def test_revin_leaves_the_parameters_of_a_distribution_alone():
     norm = RevIN(2, 1)
     forecast = torch.randn(3, 4, 1, 3)

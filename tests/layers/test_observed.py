@@ -175,7 +175,7 @@ def test_linear_maps_of_gappy_windows_have_the_mean_of_complete_ones():
     assert abs(0.7 * mapped.mean().item() - expected) > 4 * error + 0.01 * abs(expected)  # without the division
 
 
-def test_rows_in_front_of_a_series_are_no_gaps_in_it():
+def test_rows_before_a_series_are_no_gaps_in_it():
     past = windows(share_missing=0.0)
     past[:, :12] = torch.nan
     assert torch.equal(observed_share(~past.isnan(), dim=1), torch.ones(5, 1, 4))

@@ -7,28 +7,8 @@ import pytest
 import torch
 
 from samovar_forecast.layers.reversible import run_streams
-from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig, LinearAttentionTransformer
-from samovar_forecast.networks.network import Covariates
-
-
-def build(n_series=3, n_targets=2, context_length=40, horizon=8, n_outputs=1, n_known=0, seed=0, noise=0.2, **chosen):
-    """A float64 network, moved away from initial values at which some parts have no effect yet."""
-    small = {"d_model": 16, "n_heads": 4, "n_layers": 2, "dropout": 0.0, "patch_length": 8, "patch_stride": 4}
-    torch.manual_seed(seed)
-    config = LinearAttentionConfig(**small | chosen)
-    network = LinearAttentionTransformer(n_series, n_targets, context_length, horizon, config, n_outputs, n_known)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(noise * torch.randn_like(parameter))
-    return network.double()
-
-
-def window(*shape, seed=1):
-    return torch.randn(*(shape or (2, 40, 3)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def known(n_known=2, batch=2, context=40, horizon=8):
-    return Covariates(window(batch, context, n_known, seed=2), window(batch, horizon, n_known, seed=3))
+from samovar_forecast.networks.linear_attention_transformer import LinearAttentionConfig
+from tests.networks.test_linear_attention_transformer import build, known, window
 
 
 @pytest.mark.parametrize("options", [{}, {"causal": True}, {"attention": "linformer"}, {"attention": "image"}], ids=str)

@@ -21,7 +21,7 @@ PATCHES = SEGMENTS | {"patch_length": 4, "patch_stride": 2}
 NETWORKS = {
     "SAMoVAR": (SAMoVAR, SAMoVARConfig, SEGMENTS),
     "SAMoVAR, univariate": (SAMoVAR, SAMoVARConfig, SEGMENTS | {"univariate": True}),
-    "SAMoVAR, rolling": (SAMoVAR, SAMoVARConfig, SEGMENTS | {"segment_length": 4}),
+    "SAMoVAR, short segments": (SAMoVAR, SAMoVARConfig, SEGMENTS | {"segment_length": 4}),
     "LinTrans": (LinTrans, LinTransConfig, SEGMENTS),
     "FixedVAR": (FixedVAR, FixedVARConfig, SEGMENTS),
     "SAMformer": (SAMformer, SAMformerConfig, {"d_model": 8}),
@@ -190,15 +190,18 @@ def test_own_target_is_missing_where_the_segment_is(name, kind):
     network, past = build(name), with_gaps(kind)
     target = network.training_forecast(past).own_target  # (batch, segment, step, target)
     n_rows = (network.n_segments - 1) * network.segment_length
-    newest = past[:, -n_rows:, -TARGETS:].unflatten(1, (-1, network.segment_length))
-    assert torch.equal(target.isnan(), newest.isnan())
+    beyond = torch.full((len(past), network.horizon, TARGETS), torch.nan, dtype=past.dtype)
+    after = torch.cat([past[:, -n_rows:, -TARGETS:], beyond], dim=1)
+    steps = after.unfold(1, network.horizon, network.segment_length)[:, : network.n_segments - 1].transpose(2, 3)
+    assert torch.equal(target.isnan(), steps.isnan())
     filled = network.training_forecast(torch.where(past.isnan(), torch.nan, past)).own_target
     torch.testing.assert_close(target, filled, equal_nan=True)
     if kind == "random":
-        one, other = past[0, :, -1], target[0, ..., -1].flatten()
+        one = past[0, :, -1]
         shown = one[~one.isnan()]
         level = shown[-network.segment_length :].mean()
-        torch.testing.assert_close(other, (one[-n_rows:] - level) / (shown.std() + 1e-8), equal_nan=True)
+        expected = (steps[0, ..., -1] - level) / (shown.std() + 1e-8)
+        torch.testing.assert_close(target[0, ..., -1], expected, equal_nan=True)
 
 
 @every_network

@@ -50,20 +50,31 @@ def test_next_segment_forecasts_are_causal(network_class, config_class):
     segments = torch.randn(2, 3, 5, 8, dtype=torch.float64)
     changed = segments.clone()
     changed[:, :, 3:] += 1
-    before, after = network.next_segments(segments), network.next_segments(changed)
+    before, after = network.following_steps(segments), network.following_steps(changed)
     torch.testing.assert_close(before[:, :, :3], after[:, :, :3])
     assert not torch.allclose(before[:, :, 3:], after[:, :, 3:])
 
 
 @every_network
-def test_own_target_is_the_following_segment(network_class, config_class):
-    network = build(network_class, config_class)
+@pytest.mark.parametrize("segment_length", [None, 3, 5, 8, 12])
+def test_own_targets_are_the_steps_after_each_segment(network_class, config_class, segment_length):
+    """Value by value, NaN where a step lies after the context or was not observed; the mask says the same."""
+    network = build(network_class, config_class, segment_length=segment_length)
     past = window()
-    level, scale = past[:, -8:].mean(1, keepdim=True), past.std(1, keepdim=True) + 1e-8
-    z = (past - level) / scale
+    past[0, 17, 1] = torch.nan
+    length = segment_length or 8
     target = network.training_forecast(past).own_target  # (batch, segment, step, target)
-    for n in range(4):
-        torch.testing.assert_close(target[:, n], z[:, 8 * (n + 1) : 8 * (n + 2)])
+    n_segments = -(-40 // length)
+    assert target.shape == (2, n_segments - 1, 8, 3)
+    for window_number, series in [(0, 0), (0, 1), (1, 2)]:
+        values = past[window_number, :, series]
+        shown = values[~values.isnan()]
+        z = (values - shown[-length:].mean()) / (shown.std() + 1e-8)
+        for n in range(1, n_segments):  # the last segment ends where the context does
+            first = 40 - (n_segments - n) * length
+            expected = F.pad(z[first:], (0, 8), value=torch.nan)[:8]
+            torch.testing.assert_close(target[window_number, n - 1, :, series], expected, equal_nan=True)
+    torch.testing.assert_close(network.observed_own_targets(past), ~target.isnan())
 
 
 @every_network
@@ -84,16 +95,17 @@ def test_forecast_follows_shift_and_scale(network_class, config_class):
 
 
 @every_network
-def test_short_segments_roll_forward(network_class, config_class):
-    """The second segment is the forecast of a context that ends with the first one."""
-    network = build(network_class, config_class, segment_length=4, horizon=8)
-    past = window()
-    level, scale = past[:, -4:].mean(1, keepdim=True), past.std(1, keepdim=True) + 1e-8
-    segments = ((past - level) / scale).transpose(1, 2).unflatten(-1, (-1, 4))
-    first = network.next_segments(segments)[:, :, -1, :, 0]
-    second = network.next_segments(torch.cat([segments[:, :, 1:], first.unsqueeze(2)], 2))[:, :, -1, :, 0]
-    expected = torch.cat([first, second], -1).transpose(1, 2) * scale + level
-    torch.testing.assert_close(network(past).squeeze(-1), expected)
+@pytest.mark.parametrize("segment_length", [4, 12])
+def test_every_token_forecasts_the_whole_horizon(network_class, config_class, segment_length):
+    """The forecast is what the newest token gives; the other tokens' are the network's own objective."""
+    network = build(network_class, config_class, segment_length=segment_length, context_length=48)
+    past = window(length=48)
+    level, scale = past[:, -segment_length:].mean(1, keepdim=True), past.std(1, keepdim=True) + 1e-8
+    segments = ((past - level) / scale).transpose(1, 2).unflatten(-1, (-1, segment_length))
+    following = network.following_steps(segments)[..., 0]  # (batch, target, segment, step)
+    torch.testing.assert_close(network(past).squeeze(-1), following[:, :, -1].transpose(1, 2) * scale + level)
+    own = network.training_forecast(past).own_forecast.squeeze(-1)  # (batch, segment, step, target)
+    torch.testing.assert_close(own, following[:, :, :-1].permute(0, 2, 3, 1))
 
 
 @every_network
@@ -117,23 +129,23 @@ def test_bad_hyperparameters_are_named(network_class, config_class, wrong, named
 
 
 @every_network
-@pytest.mark.parametrize(("series_at_once", "compiled"), [(1, False), (2, False), (9, False), (2, True)])
-def test_parts_that_are_computed_again_have_the_same_values_and_gradients(
-    network_class, config_class, series_at_once, compiled
-):
-    torch._dynamo.reset()
+@pytest.mark.parametrize("series_at_once", [1, 2, 9])
+def test_parts_that_are_computed_again_have_the_same_values_and_gradients(network_class, config_class, series_at_once):
     plain = build(network_class, config_class, n_series=6, n_targets=5, segment_length=3)
     again = build(network_class, config_class, 6, 5, segment_length=3, series_at_once=series_at_once)
     (expected, wanted), (result, found) = (
-        forecast_and_gradients(network, window(6), compiled and network is again) for network in (plain, again)
+        forecast_and_gradients(network, window(6), compiled=False) for network in (plain, again)
     )
     torch.testing.assert_close(result, expected)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(again.eval()(window(6)), plain.eval()(window(6)))
 
 
-@every_network
-@pytest.mark.parametrize("compiled", [False, True])
+# The three share the code that computes again, and a compiler takes long: one of them is compiled.
+@pytest.mark.parametrize(
+    ("network_class", "config_class", "compiled"),
+    [*((*network, False) for network in NETWORKS), (*NETWORKS[0], True)],
+)
 def test_what_is_computed_again_drops_the_same(network_class, config_class, compiled):
     torch._dynamo.reset()
     at_once = build(network_class, config_class, dropout=0.5, segment_length=3)

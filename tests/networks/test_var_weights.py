@@ -7,7 +7,7 @@ from samovar_forecast.layers.instance_norm import normalise_instance
 from samovar_forecast.layers.tokens import split_segments
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.networks.var_weights import read_weights, segment_influence
+from samovar_forecast.networks.var_weights import read_weights
 
 every_var = pytest.mark.parametrize(
     ("network_class", "config_class"), [(SAMoVAR, SAMoVARConfig), (FixedVAR, FixedVARConfig)]
@@ -69,23 +69,3 @@ def test_weights_equal_the_sum_over_influence_paths(network_class, config_class)
                     expected = (network.output_map.matrix()[head].T @ paths[n_tokens - 1, j]).T  # in, out
                     lag, kind = network.n_segments - 1 - j // 2, j % 2
                     torch.testing.assert_close(reading.weights[target, layer, head, lag, kind], expected)
-
-
-@every_var
-def test_influence_is_the_norm_of_the_derivative(network_class, config_class):
-    network, past = build(network_class, config_class, 0.3).double(), torch.randn(1, 30, 4, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda x: network(x)[0, :, :, 0], past)[:, :, 0]
-    by_segment = jacobian.unflatten(2, (5, 6))  # (step, target, segment, point, source)
-    expected = by_segment.square().sum((0, 3)).sqrt().permute(0, 2, 1).flip(2)
-    torch.testing.assert_close(segment_influence(network, past), expected)
-
-
-@every_var
-def test_what_is_missing_has_no_influence(network_class, config_class):
-    network, past = build(network_class, config_class, 0.3).double(), torch.randn(1, 30, 4, dtype=torch.float64)
-    past[0, 12:18, 0], past[0, :, 2] = torch.nan, torch.nan
-    influence = segment_influence(network, past)  # (target, source, lag)
-    missing = torch.zeros(4, 5, dtype=torch.bool)
-    missing[0, 2], missing[2] = True, True
-    assert torch.isfinite(influence).all()
-    assert torch.equal(influence[0] == 0, missing)

@@ -168,7 +168,7 @@ def test_damaged_checkpoints_are_refused(y, die_at, monkeypatch, tmp_path):
 
 
 def test_no_pickled_code_of_a_checkpoint_runs(tmp_path):
-    """Also where somebody made the digest fit."""
+    """Also where the digest was made to fit."""
 
     class Payload:
         def __reduce__(self):
@@ -176,7 +176,7 @@ def test_no_pickled_code_of_a_checkpoint_runs(tmp_path):
 
     file = io.BytesIO()
     torch.save({"state_dict": Payload()}, file)
-    mark = b"samovar_forecast checkpoint 2\n"
+    mark = b"samovar_forecast checkpoint 3\n"
     (tmp_path / "c").write_bytes(mark + hashlib.sha256(file.getvalue()).digest() + file.getvalue())
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(tmp_path / "c")
@@ -201,7 +201,7 @@ def test_what_killed_writers_left_is_removed(y, tmp_path):
     left = tmp_path / f".training.ckpt.{'0a' * 16}.tmp"
     left.write_text("half")
     other = tmp_path / ".training.ckpt.tmp"
-    other.write_text("somebody else's")
+    other.write_text("another program's")
     SAMoVARForecaster(**SETTINGS, checkpoint_dir=str(tmp_path)).fit(y)
     assert list(tmp_path.iterdir()) == [other]
 

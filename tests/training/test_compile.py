@@ -25,8 +25,9 @@ def test_a_compiled_training_is_the_training():
     assert type(fast) is type(plain)  # what is kept is the network itself: it pickles and saves like any other
 
 
-@pytest.mark.parametrize("context_length", [24, 64])  # 6 and 16 tokens; with 16 the heads lie transposed
-def test_compiled_dropout_drops_the_same(context_length):
+def test_compiled_dropout_drops_the_same():
+    """In one layer of each kind: a compiler takes a second or more for every kernel."""
+
     def passes(function):
         torch.manual_seed(0)
         result = function(past)
@@ -34,9 +35,9 @@ def test_compiled_dropout_drops_the_same(context_length):
         return [result.forecast, *torch.autograd.grad(loss, list(network.parameters()))]
 
     torch.manual_seed(0)
-    config = SAMoVARConfig(d_model=16, n_layers=2, n_heads=2, dropout=0.5)
-    network = SAMoVAR(2, 2, context_length, 8, config).double().train()
-    past = torch.randn(4, context_length, 2, dtype=torch.float64)
+    config = SAMoVARConfig(d_model=16, n_layers=1, n_heads=2, dropout=0.5)
+    network = SAMoVAR(2, 2, 24, 8, config).double().train()
+    past = torch.randn(4, 24, 2, dtype=torch.float64)
     plain = passes(network.training_forecast)
     fast = passes(compiled(network.training_forecast, torch.device("cpu")))
     for ours, theirs in zip(fast, plain, strict=True):

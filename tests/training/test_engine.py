@@ -275,10 +275,10 @@ def test_losses_are_logged_where_asked(tiny, y, tmp_path, logger):
 
 
 def test_a_progress_bar_only_when_asked(tiny, capsys):
-    for verbose in (0, 1):
+    for verbose in (0, "auto", 1):
         SAMoVARForecaster(**tiny, verbose=verbose).fit(waves())
-        printed = capsys.readouterr().out
-        assert ("Epoch" in printed) == bool(verbose)
+        printed = capsys.readouterr().err
+        assert ("epoch 1 of at most 2, training loss" in printed) == (verbose == 1)
 
 
 def test_averaged_weights_follow_the_formula():

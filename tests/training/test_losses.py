@@ -134,7 +134,7 @@ def test_what_is_forecast_for_a_missing_target_does_not_matter():
 
 @pytest.mark.parametrize("loss", [*LOSSES, "pinball"])
 def test_the_device_is_never_waited_for(loss):
-    """Tensors without values: whoever asks for one, to choose by it or to count, gets an error."""
+    """Tensors without values: reading one, to choose by it or to count, is an error."""
     forecast = torch.empty(2, 3, len(QUANTILES), device="meta", requires_grad=True)
     target = torch.empty(2, 3, device="meta")
     if loss == "pinball":

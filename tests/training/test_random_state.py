@@ -1,4 +1,4 @@
-"""PyTorch's generators: one user at a time, and nobody else's states are changed."""
+"""PyTorch's generators: one user at a time, and no other states are changed."""
 
 import threading
 

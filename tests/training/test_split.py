@@ -1,18 +1,18 @@
-"""Windows of many series: cut from each alone, without those that say nothing, drawn as often as asked for."""
+"""Windows of many series: cut from each alone, without those that say nothing, drawn as often as is chosen."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from samovar_forecast.data.lengths import Lengths
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.split import choose_context_length, split_windows, training_rows, window_cutoffs
+from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
 
 CONTEXT, HORIZON = 12, 4
 
@@ -77,7 +77,7 @@ def test_no_window_reaches_into_another_series(seed):
         for row in [] if windows is None else rows_of(windows):
             shown = row[~np.isnan(row)]
             assert len(set(shown // 1000)) == 1
-            np.testing.assert_array_equal(np.diff(shown), 1)  # consecutive rows, missing ones only in front
+            np.testing.assert_array_equal(np.diff(shown), 1)  # consecutive rows, missing ones only before them
             assert not np.isnan(row[CONTEXT:]).any()
             boundary = every[int(shown[0] // 1000) - 1].n_training
             assert (row[CONTEXT] % 1000 >= boundary) if held_out else (row[-1] % 1000 < boundary)
@@ -95,7 +95,7 @@ def test_no_window_reaches_into_another_series(seed):
         (1, CONTEXT, 0),
     ],
 )
-def test_short_series_are_filled_up_in_front(n_rows, fill, n_windows):
+def test_short_series_are_filled_up_before_their_first_row(n_rows, fill, n_windows):
     train, _ = split(series(1, 16), series(2, n_rows))
     short = [row for row in rows_of(train) if row[-1] >= 2000]
     assert len(short) == n_windows
@@ -197,30 +197,21 @@ def test_windows_move_to_another_device_whole():
     assert len(moved) == len(train)
 
 
-def settings(**change):
-    return SimpleNamespace(**({"horizon": 8, "context_length": None, "validation_fraction": 0.2} | change))
+def test_held_out_rows_hold_an_output_or_none():
+    assert training_rows([100, 40, 39, 8, 1], 8, 0.2) == [80, 32, 31, 8, 1]
+    assert training_rows([100, 30], 8, 0.0) == [100, 30]
+    with pytest.warns(UserWarning, match="of 30 rows is 6, less than the 8 rows forecast at once"):
+        assert training_rows([30, 20], 8, 0.2) == [30, 20]
 
 
-def test_held_out_rows_hold_a_horizon_or_none():
-    assert training_rows([100, 40, 39, 8, 1], settings()) == [80, 32, 31, 8, 1]
-    assert training_rows([100, 30], settings(validation_fraction=0)) == [100, 30]
-    with pytest.warns(UserWarning, match="of 30 rows is 6, less than one horizon of 8"):
-        assert training_rows([30, 20], settings()) == [30, 20]
+@pytest.mark.parametrize(("n_rows", "context"), [(8, 0), (8, -1), (8, 1), (49, 42)])
+def test_too_few_rows_say_how_many_are_needed(n_rows, context):
+    with pytest.raises(ValueError, match=f"{n_rows} rows to train on, but .* need at least {max(1, context) + 8}"):
+        check_enough_rows(n_rows, Lengths(context, output=8, segment=1), 0.2)
 
 
-@pytest.mark.parametrize(
-    ("n_rows", "change", "expected"),
-    [(1000, {}, 80), (100, {}, 46), (10, {}, 1), (100_000, {"horizon": 1000}, 4096), (50, {"context_length": 42}, 42)],
-)
-def test_context_is_ten_horizons_or_what_the_data_allow(n_rows, change, expected):
-    assert choose_context_length(n_rows, settings(**change)) == expected
-
-
-@pytest.mark.parametrize(("n_rows", "change"), [(9, {}), (8, {}), (49, {"context_length": 42})])
-def test_too_few_rows_say_how_many_are_needed(n_rows, change):
-    needed = change.get("context_length", 1) + 8
-    with pytest.raises(ValueError, match=f"{n_rows} rows to train on, but .* need at least {needed}"):
-        choose_context_length(n_rows, settings(**change))
+def test_rows_of_one_window_are_enough():
+    check_enough_rows(50, Lengths(42, output=8, segment=8), 0.2)
 
 
 @pytest.mark.parametrize(("sampling", "expected"), [("windows", [90, 10]), ("series", [50, 50])])

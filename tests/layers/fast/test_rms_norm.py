@@ -7,10 +7,17 @@ from torch.nn.functional import rms_norm as published
 from samovar_forecast.layers.fast.rms_norm import plain_rms_norm
 from samovar_forecast.layers.rms_norm import RMSNorm, rms_norm
 
+SHAPES = [(8,), (1,), (3, 1, 8), (2, 3, 5, 8)]
 
-@pytest.mark.parametrize("scale_shape", [(8,), (1,), (3, 1, 8), (2, 3, 5, 8)])
-@pytest.mark.parametrize("contiguous", [True, False])
-@pytest.mark.parametrize("compiled", [False, True])
+
+@pytest.mark.parametrize(
+    ("scale_shape", "contiguous", "compiled"),
+    [
+        *((shape, contiguous, False) for shape in SHAPES for contiguous in (True, False)),
+        ((8,), True, True),  # compiled, every shape goes the same way; the sum of its gradient depends on its rank
+        ((3, 1, 8), False, True),
+    ],
+)
 def test_values_and_gradients_are_those_of_the_plain_form(scale_shape, contiguous, compiled):
     torch.manual_seed(0)
     tokens = torch.randn(2, 3, 5, 8, dtype=torch.float64)
@@ -21,15 +28,12 @@ def test_values_and_gradients_are_those_of_the_plain_form(scale_shape, contiguou
     weights = torch.randn(2, 3, 5, 8, dtype=torch.float64)
 
     ours = (torch.compile(rms_norm) if compiled else rms_norm)(tokens, scale, 1e-3)
+    found = torch.autograd.grad((ours * weights).sum(), (tokens, scale))  # once: a compiled graph lives for one pass
     written = tokens / (tokens.square().mean(-1, keepdim=True) + 1e-3).sqrt() * scale
     for theirs in (plain_rms_norm(tokens, scale, 1e-3), written):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-        for mine, expected in zip(
-            torch.autograd.grad((ours * weights).sum(), (tokens, scale), retain_graph=True),
-            torch.autograd.grad((theirs * weights).sum(), (tokens, scale)),
-            strict=True,
-        ):
-            torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
+        expected = torch.autograd.grad((theirs * weights).sum(), (tokens, scale))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("of_scale", [False, True])

@@ -1,0 +1,62 @@
+"""What is shown of a training, where and when; and loggers and callbacks of the caller."""
+
+import re
+
+import pytest
+from pytorch_lightning import Callback
+from pytorch_lightning.loggers import CSVLogger
+
+from samovar_forecast import SAMoVARForecaster
+from samovar_forecast.training.progress import counted, progress_shown
+from tests.conftest import TINY, waves
+
+LINE = re.compile(
+    r"epoch 1 of at most 2, training loss [\d.]+, validation loss [\d.]+ \(best [\d.]+ in epoch 1\), "
+    r"[\d.]+ steps/s, at most \d+ s left"
+)
+
+
+def test_plain_lines_where_no_terminal_is(capsys):
+    SAMoVARForecaster(**TINY, verbose=1).fit(waves())
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1  # the next one would come ten seconds later
+    assert LINE.fullmatch(lines[0]), lines[0]
+
+
+def test_the_caller_decides_for_every_training_inside(capsys):
+    with progress_shown(0):
+        SAMoVARForecaster(**TINY, verbose=1).fit(waves())
+    assert capsys.readouterr().err == ""
+    with progress_shown(1):
+        assert list(counted(["a", "b", "c"], "refit", 3, verbose=0)) == ["a", "b", "c"]
+    assert re.fullmatch(r"refit 1 of 3, about \d+ s left\n", capsys.readouterr().err)
+
+
+def test_loggers_and_callbacks_of_the_caller(tmp_path):
+    class Seen(Callback):
+        epochs = 0
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.epochs += 1
+
+    seen, logger = Seen(), CSVLogger(tmp_path)
+    forecaster = SAMoVARForecaster(**TINY, logger=logger, callbacks=(seen,)).fit(waves())
+    assert seen.epochs == forecaster.training_summary_.epochs == 2
+    assert list(tmp_path.rglob("metrics.csv"))
+    forecaster.save(tmp_path / "model")
+    loaded = SAMoVARForecaster.load(tmp_path / "model")
+    assert (loaded.logger, loaded.callbacks) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"callbacks": ("csv",)}, TypeError, "callbacks must be a tuple of Lightning callbacks"),
+        ({"logger": "wandb"}, ValueError, "logger must be one of"),
+        ({"logger": 5}, TypeError, "logger must be"),
+        ({"verbose": 7}, ValueError, "verbose must be one of"),
+    ],
+)
+def test_what_is_none_is_named(given, error, message):
+    with pytest.raises(error, match=message):
+        SAMoVARForecaster(**TINY, **given).fit(waves())
