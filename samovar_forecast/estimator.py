@@ -126,8 +126,6 @@ class Forecaster(TrainingConfig, BaseEstimator):
             ``training_summary_.interrupted`` is True. Pressed a second time, or before the first training step, it
             leaves the forecaster as it was.
         """
-        from samovar_forecast.evaluation.folds import check_fold  # whose room loads xarray
-
         with interrupts_held_back():
             check_training_config(self)
             check_fold()
