@@ -89,6 +89,7 @@ class DartsModel(MixedCovariatesTorchModel):
     trainer: Any  # the Trainer of Lightning, once there is one
     model: NetworkModule | None  # the network in training, once there is one
     calendar_: list[str]
+    season_: int  # rows in a season of the training series
     pl_module_params: dict[str, Any]
     encoders: Any  # those of darts
     train_sample: TorchTrainingSample | None
