@@ -23,7 +23,6 @@ from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
-from samovar_forecast.forecasting.folds import check_fold
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
 from samovar_forecast.forecasting.intervals import Calibration
@@ -31,6 +30,7 @@ from samovar_forecast.forecasting.update import update
 from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.config import TrainingConfig, check_training_config
+from samovar_forecast.training.folds import check_fold
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.summary import TrainingSummary
 

@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 MODELS = (SAMoVARForecaster, FixedVARForecaster, SAMformerForecaster, LinTransForecaster)
 LAGS = np.array([[[0.2, 0.4], [-0.4, 0.3]], [[0.45, -0.3], [0.25, -0.45]]])  # (lag, target, source)
 N_LAGS, DELAY = 8, 7  # lags compared, of the context of 16; rows after which the driver acts
-OF_SEGMENTS: dict[str, Any] = {"d_model": 32, "n_heads": 2, "n_layers": 2, "segment_length": 1, "learning_rate": 1e-3}
+OF_SEGMENTS: dict[str, Any] = {"d_model": 32, "n_heads": 2, "n_layers": 2, "segment_length": 4, "learning_rate": 3e-3}
 OF_SAMFORMER: dict[str, Any] = {"learning_rate": 1e-3}
 
 
@@ -78,7 +78,7 @@ def recover(y: pd.DataFrame, fresh: pd.DataFrame, peer: Path | None) -> tuple[di
     for forecaster_class in MODELS:
         name = forecaster_class.__name__
         begin = time.perf_counter()
-        forecaster = forecaster_class(**settings(forecaster_class, horizon=1, max_epochs=20)).fit(y)
+        forecaster = forecaster_class(**settings(forecaster_class, horizon=1, max_epochs=10)).fit(y)
         seconds = time.perf_counter() - begin
         begin = time.perf_counter()
         found = forecaster.explain_backtest(fresh, stride=len(fresh) // 100)
@@ -106,7 +106,7 @@ def recover_by_peer(y: pd.DataFrame, fresh: pd.DataFrame, folder: Path) -> tuple
 
     begin = time.perf_counter()
     model = SaMoVAR(
-        horizon=1, input_length=16, epochs=20, batch_size=128, d_model=32, n_layers=2, lr=1e-3, test_ratio=0.02,
+        horizon=1, input_length=16, epochs=10, batch_size=128, d_model=32, n_layers=2, lr=1e-3, test_ratio=0.02,
         device="cpu", seed=0, verbose=0,
     ).fit(y)  # fmt: skip
     seconds = time.perf_counter() - begin
@@ -127,7 +127,7 @@ def find_driver(y: pd.DataFrame) -> dict[str, Any]:
     """Where each reading of each model has the driver of the load: it acts after seven rows."""
     table = {}
     for forecaster_class in MODELS:
-        forecaster = forecaster_class(**settings(forecaster_class, horizon=1, max_epochs=12), targets=["load"]).fit(y)
+        forecaster = forecaster_class(**settings(forecaster_class, horizon=1, max_epochs=8), targets=["load"]).fit(y)
         found = forecaster.explain(y)
         response = forecaster.impulse_response(y, steps=12)["mean"].sel(shock="driver").isel(series=0)
         one = {

@@ -88,8 +88,8 @@ class DartsModel(MixedCovariatesTorchModel):
     upper: Any = None
     trainer: Any  # the Trainer of Lightning, once there is one
     model: NetworkModule | None  # the network in training, once there is one
-    calendar_: list[str]
-    season_: int  # rows in a season of the training series
+    calendar_: Sequence[str] = ()  # read from the index of the series, where there is one
+    season_: int = 1  # rows in a season of the index
     pl_module_params: dict[str, Any]
     encoders: Any  # those of darts
     train_sample: TorchTrainingSample | None

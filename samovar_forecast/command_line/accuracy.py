@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,12 @@ def check_picture(path: Path) -> None:
     known = sorted(FigureCanvasBase.get_supported_filetypes())
     if path.suffix.removeprefix(".").lower() not in known:
         raise ValueError(f"--plot {path} must end in one of {known}")
+
+
+def check_reports() -> None:
+    """Refuse a report before any work is done where the package that draws it is missing."""
+    if find_spec("plotly") is None:
+        raise ImportError("--report needs plotly: pip install 'samovar-forecast[report]'")
 
 
 def print_json(evaluations: Evaluations) -> None:
@@ -170,6 +177,17 @@ def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     from samovar_forecast.evaluation.pictures import plot_forecasts
 
     plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
+    tell(f"saved {path}")
+
+
+def save_report(forecaster: Forecaster, frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
+    """Write the report of a backtest, with a reading of the model where one model made all forecasts."""
+    from samovar_forecast.evaluation.report import write_report
+
+    if hasattr(forecaster, "fitted_") and not forecaster.known_:
+        forecaster.report(result.backtest, path, y=frame, reference=result.naive)
+    else:
+        write_report(path, frame, result.backtest, reference=result.naive)
     tell(f"saved {path}")
 
 

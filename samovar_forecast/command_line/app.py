@@ -10,12 +10,14 @@ from rich.console import Console
 
 from samovar_forecast.command_line.accuracy import (
     check_picture,
+    check_reports,
     first_test_row,
     first_unseen_row,
     print_json,
     print_table,
     save_forecast_plot,
     save_plot,
+    save_report,
 )
 from samovar_forecast.command_line.benchmark import benchmark
 from samovar_forecast.command_line.errors import Commands, files_for_arguments
@@ -180,6 +182,9 @@ def backtest(
         int | None, typer.Option(help="Train anew after so many rows, on all rows before; for a single series.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write, e.g. forecasts.png.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Report to write, one HTML file with all charts, e.g. report.html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     model: Model = None,
     series: Series = None,
@@ -194,6 +199,9 @@ def backtest(
     if plot is not None:
         check_output(plot)
         check_picture(plot)
+    if report is not None:
+        check_output(report)
+        check_reports()
     levels = settings.pop("quantiles", None) if model_file is not None else settings.get("quantiles")
     if refit_every is not None and (model_file is not None or series is not None):
         raise ValueError("--refit-every trains a single series anew; leave --model-file and --series out")
@@ -201,8 +209,9 @@ def backtest(
     names = split_names(series)
     if trained is not None and model_file is not None:
         names = names or names_of_training(trained, model_file)
-    if plot is not None and names:
-        raise ValueError("--plot draws a single series; leave it or --series out")
+    for option, path in (("--plot", plot), ("--report", report)):
+        if path is not None and names:
+            raise ValueError(f"{option} draws a single series; leave it or --series out")
     panel = read_training(data, layout, names) if trained is None else read_series(data, layout, names, trained)
     X, rows = read_known(known, layout, names, trained), read_static(static, layout, names)
     with files_for_arguments(data, known, static):
@@ -241,6 +250,8 @@ def backtest(
         print_table(results)
     if plot is not None:
         save_plot(panel.frames[None], results[None], plot)
+    if report is not None:
+        save_report(trained, panel.frames[None], results[None], report)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from samovar_forecast.command_line.forecasters import keep, load, load_for_frame
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
 from samovar_forecast.command_line.telling import tell, with_quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 ModelFile = Annotated[Path, typer.Argument(help="What `fit` wrote.")]
 
@@ -65,19 +69,21 @@ def explain(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV or Parquet file to write; default: CSV on stdout.")
     ] = None,
+    influence: Annotated[
+        bool, typer.Option("--influence", help="Write what each past row does, also for models that have parts.")
+    ] = False,
     series: Series = None,
     known: Known = None,
     layout: Any = None,
 ) -> None:
-    """Say what the past does to the next forecast, in units of the series.
+    """Take the next forecast apart, in units of the series.
 
-    Of SAMoVAR and FixedVAR a row for each target, step and part: "level", "own" (the newest segment itself), and
-    "segment 1 context" or "segment 1 main" for what the autoregression adds. The parts add up to the forecast. Of the
-    other models a row for each target, source and lag: by how much the forecast changes if the past value were one
+    SAMoVAR and FixedVAR: a row for each target, step and part: "level", "own" (the newest segment itself), and
+    "segment 1 context" or "segment 1 main" for what the autoregression adds. The parts add up to the forecast.
+
+    Other models: a row for each target, source and lag: by how much the forecast changes if that past value were one
     standard deviation higher.
     """
-    import pandas as pd
-
     from samovar_forecast.files.tables import check_ending, write_table
 
     if output is not None:
@@ -88,23 +94,33 @@ def explain(
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
     X = in_one(read_known(known, layout, names, forecaster))
     with files_for_arguments(data, known):
-        reading = forecaster.explain(y, X, lag_matrices=False)
-    if "contribution" in reading:
-        parts = [
-            reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
-            reading["own"].to_series().rename("value").reset_index().assign(part="own"),
-        ]
-        added = reading["contribution"].to_series().rename("value").reset_index()
-        parts.append(added.assign(part="segment " + added["segment"].astype(str) + " " + added["token"].astype(str)))
-        table = pd.concat(parts)[["series", "step", "part", "value"]].sort_values(["series", "step"], kind="stable")
-    else:
-        table = reading["influence"].to_series().reset_index()[["series", "source", "lag", "influence"]]
-    table = table.set_index("series")
+        reading = forecaster.explain(y, X, lag_matrices=False, influence=influence)
+        if not influence and "contribution" not in reading:
+            reading, influence = forecaster.explain(y, X, lag_matrices=False), True
+    table = _influence_of(reading) if influence else _parts_of(reading)
     if output is None:
         typer.echo(table.to_csv(float_format="%.6g"), nl=False)
         return
     write_table(table, output)
     tell(f"saved {output}")
+
+
+def _influence_of(reading: xr.Dataset) -> pd.DataFrame:
+    return reading["influence"].to_series().rename("influence").reset_index().set_index("series")
+
+
+def _parts_of(reading: xr.Dataset) -> pd.DataFrame:
+    """The parts of a forecast below one another: (series, step, part, value)."""
+    import pandas as pd
+
+    added = reading["contribution"].to_series().rename("value").reset_index()
+    parts = [
+        reading["baseline"].to_series().rename("value").reset_index().assign(part="level"),
+        reading["own"].to_series().rename("value").reset_index().assign(part="own"),
+        added.assign(part="segment " + added["segment"].astype(str) + " " + added["token"].astype(str)),
+    ]
+    table = pd.concat(parts)[["series", "step", "part", "value"]]
+    return table.sort_values(["series", "step"], kind="stable").set_index("series")
 
 
 @with_quiet

@@ -111,7 +111,7 @@ class ForecastNetwork(nn.Module):
 
         Every step that it forecasts may then depend on those features at every other step. All other covariates that
         are known in the future work beside the network, step by step; see `CovariateNetwork`. So a forecast of one
-        step does not depend on how many steps are requested, and on covariates of later steps that may not be known.
+        step does not depend on how many steps are requested, nor on covariates of later steps that may not be known.
         """
         return False
 

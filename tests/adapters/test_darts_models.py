@@ -129,11 +129,12 @@ def test_static_covariates_can_be_ignored(model_class):
     np.testing.assert_array_equal(model.predict(6).values(), make(model_class).fit(waves()).predict(6).values())
 
 
-def test_future_covariates_must_reach_the_end_of_the_chunk(model_class):
+def test_future_covariates_must_reach_the_last_step(model_class):
     series, arguments = covariates_of(waves(), ["future_covariates"], n_more=4)
     model = make(model_class).fit(series, **arguments)
+    assert np.isfinite(model.predict(4).values()).all()
     with pytest.raises(ValueError, match="do not extend far enough into the future"):
-        model.predict(3)
+        model.predict(5)
 
 
 def test_several_series(model_class):
@@ -298,7 +299,7 @@ def test_onnx(model_class, likelihood, tmp_path):
     model = make(model_class, likelihood=likelihood).fit(series, **arguments)
     model.to_onnx(str(tmp_path / "model.onnx"), verbose=False)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    steps = 6 if likelihood else 9
+    steps = 6 if likelihood else 12  # whole chunks: darts' loop forecasts some steps twice on the way to others
     exported = run_onnx_prediction(steps, session, series, verbose=False, **arguments)
     expected = model.predict(steps, predict_likelihood_parameters=likelihood is not None)
     np.testing.assert_allclose(exported.values(), expected.values(), rtol=1e-4, atol=1e-5)

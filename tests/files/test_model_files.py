@@ -24,7 +24,7 @@ from samovar_forecast import SAMoVARForecaster
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files import model_content
 from samovar_forecast.files.model_file import FORMAT_VERSION, LONGEST_HEADER, ModelFileError
-from samovar_forecast.forecasters import ALL_FORECASTERS
+from samovar_forecast.forecasters import ALL_FORECASTERS, AutoformerForecaster
 from tests.conftest import TINY, suited, waves
 from tests.files.test_model_content import DATA, change_header, header_of, panel_data, write_signed
 from tests.peak_memory import numbers_printed_by
@@ -136,9 +136,11 @@ def test_networks_larger_than_their_file_are_not_built(cls, tmp_path):
     numbers = [name for name, value in header["hyperparameters"].items() if type(value) is int]
     assert {"horizon", "context_length"} < set(numbers)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for name in numbers:
+    for name in (*numbers, "output"):
         for huge in (10**5, 10**9, 10**18, 10**40, -1):
             changes = {"hyperparameters": header["hyperparameters"] | {name: huge}}
+            if name == "output":
+                changes = {"lengths": header["lengths"] | {"output": huge}}
             if name == "context_length":
                 changes["lengths"] = header["lengths"] | {"context": huge}
             (tmp_path / "model").write_bytes(content)
@@ -148,9 +150,11 @@ def test_networks_larger_than_their_file_are_not_built(cls, tmp_path):
             except ModelFileError:
                 assert torch.is_grad_enabled()
                 continue
-            assert name not in ("d_model", "n_layers", "n_heads", "horizon")
-            if name == "context_length":  # Autoformer's weights do not depend on it
+            assert name not in ("d_model", "n_layers", "n_heads")
+            # Autoformer's weights depend neither on the context nor on the output; to a long horizon, forecasts roll.
+            if name in ("context_length", "output", "horizon"):
                 assert huge == 10**5
+                assert cls is AutoformerForecaster or name == "horizon"
                 continue
             weights = loaded.network_.state_dict()
             assert all(torch.equal(weights[key], value) for key, value in fitted.network_.state_dict().items())

@@ -138,3 +138,27 @@ def test_unfitted(tiny):
         SAMoVARForecaster(**tiny).explain()
     with pytest.raises(ValueError, match="needs 24 of history"):
         SAMoVARForecaster(**tiny).fit(waves()).explain(waves(10))
+
+
+@pytest.mark.parametrize("quantiles", [None, [0.1, 0.5, 0.9]])
+def test_an_ensemble_is_read_as_the_mean_of_its_members(tiny, y, quantiles):
+    known = pd.DataFrame({"x": np.sin(np.arange(200.0))}, index=pd.date_range("2024-01-01", periods=200, freq="h"))
+    forecaster = SAMoVARForecaster(**tiny, n_members=2, quantiles=quantiles, calendar="auto").fit(y, known.iloc[:160])
+    found = forecaster.explain(X=known)
+    total = found.baseline + found.own + found.contribution.sum(["segment", "token"])
+    np.testing.assert_allclose(total.T, forecaster.predict(X=known), rtol=1e-5)
+    assert found.weights.dims[0] == "member"
+    assert found.weights.sizes["member"] == 2
+    paths = forecaster.influence_paths(X=known, n_paths=1000)
+    starts = (paths.segment.isel(node=0) == 2) & (paths.token.isel(node=0) == "main")
+    summed = paths.contribution.where(starts, 0).sum("path")
+    expected = found.contribution.sel(segment=2, token="main")
+    np.testing.assert_allclose(summed, expected, rtol=1e-3, atol=1e-4 * float(abs(expected).max()))
+
+
+def test_attention_of_an_ensemble_is_that_of_its_members(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny | {"max_epochs": 1}, n_members=2).fit(y)
+    found = forecaster.explain()
+    assert dict(found.lag_matrix.sizes) == {"series": 3, "source": 3, "lag": 24, "step": 8}
+    for name in ("attention", "delay", "weights"):
+        assert name not in found or found[name].dims[0] == "member"
