@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 MODELS = (SAMoVARForecaster, FixedVARForecaster, SAMformerForecaster, LinTransForecaster)
 LAGS = np.array([[[0.2, 0.4], [-0.4, 0.3]], [[0.45, -0.3], [0.25, -0.45]]])  # (lag, target, source)
 N_LAGS, DELAY = 8, 7  # lags compared, of the context of 16; rows after which the driver acts
-OF_SEGMENTS: dict[str, Any] = {"d_model": 32, "n_heads": 2, "n_layers": 2, "segment_length": 1, "learning_rate": 1e-3}
+OF_SEGMENTS: dict[str, Any] = {"d_model": 32, "n_heads": 2, "n_layers": 2, "segment_length": 4, "learning_rate": 3e-3}
 OF_SAMFORMER: dict[str, Any] = {"learning_rate": 1e-3}
 
 

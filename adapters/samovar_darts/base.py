@@ -89,6 +89,7 @@ class DartsModel(MixedCovariatesTorchModel):
     trainer: Any  # the Trainer of Lightning, once there is one
     model: NetworkModule | None  # the network in training, once there is one
     calendar_: Sequence[str] = ()  # read from the index of the series, where there is one
+    season_: int = 1  # rows in a season of the index
     pl_module_params: dict[str, Any]
     encoders: Any  # those of darts
     train_sample: TorchTrainingSample | None

@@ -207,10 +207,10 @@ def read_names_table(
     ...     path = Path(folder, "shops.csv")
     ...     written = path.write_text("shop,area\n01,80\n02,120\n")
     ...     read_names_table(path)
-          area
+           area
     shop
-    01      80
-    02     120
+    01     80.0
+    02    120.0
     """
     path = Path(path)
     frame = _index_as_columns(pd.concat([part for _, part in _read(path, layout, range(n_names))]))
