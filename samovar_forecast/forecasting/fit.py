@@ -176,7 +176,8 @@ def _lengths_and_training_rows(
     segment = config.segment_length if isinstance(config, SegmentConfig) else None
     segment = segment or (known.segment if known else choose_segment(context, output, season))
     lengths = Lengths(int(context), int(output), int(segment))
-    check_enough_rows(max(n_training), lengths, config.validation_fraction)
+    if known is None or known.context != lengths.context:  # else a series shorter than a window is filled up
+        check_enough_rows(max(n_training), lengths, config.validation_fraction)
     return lengths, n_training
 
 
