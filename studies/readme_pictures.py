@@ -36,7 +36,7 @@ def draw_forecast(y: pd.DataFrame, forecaster: SAMoVARForecaster) -> None:
     axis.fill_between(
         forecast.index, interval["lower"], interval["upper"], color="C0", alpha=0.25, label="80 % interval"
     )
-    axis.set(ylabel="sea temperature, °C", ylim=(17, 32))
+    axis.set(ylabel="sea temperature, °C", ylim=(14, 33))
     axis.legend(loc="upper left", ncols=3, frameon=False)
     figure.savefig(FIGURES / "readme_forecast.png", dpi=130)
 
@@ -48,7 +48,7 @@ def draw_reading(forecaster: SAMoVARForecaster) -> None:
     by_year = (influence**2).groupby((influence.index - 1) // 12 + 1).sum() ** 0.5  # changes of independent months
     figure, axis = plt.subplots(figsize=(7, 2.2), layout="constrained")
     by_year.plot.bar(ax=axis, rot=0)
-    axis.set(xlabel="years back", ylabel="influence, °C per deviation")
+    axis.set(xlabel="years back", ylabel="°C per deviation")
     axis.legend(frameon=False)
     figure.savefig(FIGURES / "readme_reading.png", dpi=130)
 
