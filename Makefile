@@ -2,7 +2,8 @@
 # make test   install everything for development into .venv, then lint, type-check and test
 # make docs   install what the site needs, then build it into docs/_build/html; warnings are errors
 # make site   the same, then test the site: links, and, where Chromium is installed, what a reader sees
-# make lowest the core's tests and doctests with the lowest versions that pyproject.toml allows, in .venv-lowest
+# make lowest the core's tests and doctests with the lowest versions that pyproject.toml allows, in .venv-lowest;
+#             what those use of newer packages below them may be deprecated there
 VENV ?= .venv
 PYTHON ?= python3
 DATA ?=
@@ -32,8 +33,8 @@ lowest: $(VENV)/.dev
 	$(VENV)/bin/python studies/lowest_versions.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable ".[tensorboard]" pytest \
 		hypothesis
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q samovar_forecast tests/layers tests/networks tests/data tests/files \
-		tests/forecasting tests/evaluation tests/training tests/command_line tests/test_estimator.py \
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -W ignore::DeprecationWarning \
+		samovar_forecast tests/layers tests/networks tests/data tests/files tests/forecasting tests/evaluation tests/training tests/command_line tests/test_estimator.py \
 		tests/test_estimator_contract.py tests/test_hyperparameters.py --ignore tests/data/test_data_faults.py \
 		--ignore tests/networks/test_linear_attention_transformer.py  # which need the hosts and ONNX
 

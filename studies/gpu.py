@@ -86,7 +86,7 @@ def training_step(
     config = machine.forecaster(n_series, dropout=0.0)
     shape = (machine.context_length, machine.horizon)
     network = SAMoVAR(n_series, n_series, *shape, config)
-    values = torch.from_numpy(machine.series(n_series).to_numpy(dtype=np.float32))
+    values = torch.from_numpy(machine.series(n_series).to_numpy(dtype=np.float32, copy=True))
     windows = Windows(values, torch.arange(len(values) - sum(shape) + 1), *shape, n_series)
     windows = replace(windows, batch_device=machine.device) if on_host else windows.to(machine.device)
     module = ForecastingModule(network.train(), config, windows, None, torch.Generator()).to(machine.device)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import clone
 
 from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
@@ -19,6 +19,7 @@ from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
 from samovar_forecast.evaluation.metrics import mae, mase, rmsse
 from samovar_forecast.evaluation.statistical_baselines import STATISTICAL, statistical_backtest
+from samovar_forecast.training.jobs import results_of
 from samovar_forecast.training.progress import counted
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def compare(
     season = season_length(panel.frequency())
     jobs = [delayed(_backtests_of)(one, panel, X_panel, static, starts, stride) for one in named.values()]
     jobs += [delayed(_baseline_of)(one, panel, columns, horizon, season, starts, stride) for one in baselines]
-    results = list(counted(Parallel(n_jobs=n_jobs, return_as="generator")(jobs), "model", len(jobs)))
+    results = list(counted(results_of(jobs, n_jobs), "model", len(jobs)))
     backtests = dict(zip([*named, *baselines], [found for found, _ in results], strict=True))
     seconds = dict(zip(backtests, [taken for _, taken in results], strict=True))
     return _comparison(_at_common_cutoffs(backtests), panel, columns, starts, season, stride, seconds)

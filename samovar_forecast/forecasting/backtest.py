@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 
 from samovar_forecast.data.panel import read_panel
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units
+from samovar_forecast.training.jobs import results_of
 from samovar_forecast.training.progress import counted
 
 
@@ -149,8 +150,7 @@ def backtest_refitting(
     folds = [(cutoff, min(cutoff + refit_every - 1, last)) for cutoff in range(first, last + 1, refit_every)]
     if not warm_start:
         tasks = (delayed(_backtest_fold)(forecaster, y, X, fold, stride, quantiles) for fold in folds)
-        done = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-        return xr.concat(list(counted(done, "refit", len(folds))), "cutoff")
+        return xr.concat(list(counted(results_of(tasks, n_jobs), "refit", len(folds))), "cutoff")
     results, before = [], None
     for fold in counted(folds, "refit", len(folds)):
         before = _fit_fold(forecaster, y, X, fold, before)

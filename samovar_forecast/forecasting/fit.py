@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.utils import check_random_state
 
 from samovar_forecast.data.bounds import Bounds
@@ -28,6 +28,7 @@ from samovar_forecast.networks.segment_network import SegmentConfig
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.fine_tuning import only_training, take_weights
+from samovar_forecast.training.jobs import results_of
 from samovar_forecast.training.random_state import seeded
 from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
 from samovar_forecast.training.summary import TrainingSummary
@@ -120,7 +121,7 @@ def _train_members(
     if len(seeds) == 1:
         return one(0, seeds[0])
     networks, summaries = [], []
-    for network, summary in Parallel(return_as="generator")(delayed(one)(*task) for task in enumerate(seeds)):
+    for network, summary in results_of(delayed(one)(*task) for task in enumerate(seeds)):
         networks.append(network)
         summaries.append(summary)
         if summary.interrupted:
@@ -176,7 +177,8 @@ def _lengths_and_training_rows(
     segment = config.segment_length if isinstance(config, SegmentConfig) else None
     segment = segment or (known.segment if known else choose_segment(context, output, season))
     lengths = Lengths(int(context), int(output), int(segment))
-    check_enough_rows(max(n_training), lengths, config.validation_fraction)
+    if known is None or known.context != lengths.context:  # else a series shorter than a window is filled up
+        check_enough_rows(max(n_training), lengths, config.validation_fraction)
     return lengths, n_training
 
 

@@ -225,7 +225,7 @@ class Exploding(Linear):
         self.batches, self.seen = batches, 0
 
     def training_forecast(self, past, covariates=None):
-        self.seen += 1
+        self.seen += self.training  # and not where its memory is measured
         if self.seen > self.batches:
             with torch.no_grad():
                 self.map.weight.mul_(torch.nan)
