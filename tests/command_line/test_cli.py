@@ -121,7 +121,7 @@ def test_fine_tuning_goes_on_from_a_model_file(folder, y):
     assert changed
     assert not changed & {"tokens", "to_segment"}
     assert "not both" in refused("fit", "other.csv", "--init-from", "first.safetensors", "--model", "samovar")
-    wrong = refused("fit", "other.csv", "--init-from", "first.safetensors", "--horizon", 9)
+    wrong = refused("fit", "other.csv", "--init-from", "first.safetensors", "--set", "n_layers=5")
     assert "the weights of init_from do not fit" in wrong
 
 
