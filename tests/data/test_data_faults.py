@@ -13,7 +13,7 @@ from samovar_forecast import SAMoVARForecaster
 from samovar_sktime import SAMoVARForecaster as SktimeForecaster
 from tests.conftest import TINY, series_of_panel, waves
 
-QUICK = TINY | {"max_steps": 2}
+QUICK = TINY | {"max_steps": 2, "segment_length": 8}
 
 
 def fit(y, X=None, **settings):
