@@ -190,10 +190,9 @@ class SegmentNetwork(ForecastNetwork):
         if self.n_segments == 1:  # no segment has a successor inside the context
             return TrainingForecast(forecast)
         own_forecast = following[:, :, :-1].permute(0, 2, 3, 1, 4)  # (batch, segment, step, target, output)
-        own_target = self._after_each_segment(series[:, -self.n_targets :], torch.nan)
-        observed = self.observed_own_targets(past)
-        assert observed is not None
-        return TrainingForecast(forecast, own_forecast, torch.where(observed, own_target, torch.nan))
+        observed = is_observed(past[:, :, -self.n_targets :]).transpose(1, 2)
+        known = torch.where(observed, series[:, -self.n_targets :], torch.nan)
+        return TrainingForecast(forecast, own_forecast, self._after_each_segment(known, torch.nan))
 
     def observed_own_targets(self, past: Tensor, covariates: Covariates | None = None) -> Tensor | None:
         if self.n_segments == 1:
