@@ -31,6 +31,8 @@ def train(run: Run, task: Task) -> Trained:
     import darts.models
     from darts import TimeSeries
 
+    context_length = run.context_length
+    assert context_length is not None
     name = _CLASSES.get(run.model, f"{plain_name(run.model)}Model")
     if not hasattr(darts.models, name):
         raise ValueError(f"darts has no model {name}")
@@ -39,7 +41,7 @@ def train(run: Run, task: Task) -> Trained:
     if "learning_rate" in settings:
         settings["optimizer_kwargs"] = {"lr": settings.pop("learning_rate")}
     model = getattr(darts.models, name)(
-        input_chunk_length=run.context_length,
+        input_chunk_length=context_length,
         output_chunk_length=run.horizon,
         n_epochs=settings.pop("max_epochs"),
         random_state=run.seed,
@@ -63,4 +65,4 @@ def train(run: Run, task: Task) -> Trained:
             )
         return np.stack([window.values(copy=False) for window in made])
 
-    return Trained(forecast, count_parameters(model.model), epochs, best.epoch, seconds)
+    return Trained(forecast, context_length, count_parameters(model.model), epochs, best.epoch, seconds)

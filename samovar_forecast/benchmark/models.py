@@ -69,7 +69,9 @@ def _train_ours(run: Run, task: Task, folder: Path) -> Trained:
 
 def _ours(forecaster: Forecaster, forecast: Forecast, before: int) -> Trained:
     done = forecaster.training_summary_
-    return Trained(forecast, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before)
+    return Trained(
+        forecast, forecaster.context_length_, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before
+    )
 
 
 def _epochs_in(folder: Path) -> int:
@@ -81,14 +83,16 @@ def _epochs_in(folder: Path) -> int:
 
 def _train_naive(run: Run, task: Task, folder: Path) -> Trained:
     season = season_length(frequency_of(task.train.index))
+    assert run.context_length is not None
     if season > run.context_length:
         raise ValueError(f"a season has {season} rows and the look-back {run.context_length}; raise the context length")
+    context_length = run.context_length
 
     def forecast(rows: pd.DataFrame) -> NDArray[np.float64]:
-        cutoffs = np.arange(run.context_length - 1, len(rows) - run.horizon)
+        cutoffs = np.arange(context_length - 1, len(rows) - run.horizon)
         return seasonal_naive_backtest(rows, run.horizon, season, rows.index[cutoffs])["forecast"].to_numpy()
 
-    return Trained(forecast)
+    return Trained(forecast, context_length)
 
 
 def _train_darts(run: Run, task: Task, folder: Path) -> Trained:

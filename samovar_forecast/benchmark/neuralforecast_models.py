@@ -42,6 +42,8 @@ def train(run: Run, task: Task) -> Trained:
     import pytorch_lightning as pl
     from neuralforecast.losses.pytorch import MSE
 
+    context_length = run.context_length
+    assert context_length is not None
     name = plain_name(run.model)
     if not hasattr(neuralforecast.models, name):
         raise ValueError(f"neuralforecast has no model {name}")
@@ -50,13 +52,13 @@ def train(run: Run, task: Task) -> Trained:
         raise ValueError(f"{name} forecasts step by step, which the benchmark does not; choose another model")
     settings: dict[str, Any] = dict(run.hyperparameters)
     batch_size, max_epochs, patience = (settings.pop(key) for key in ("batch_size", "max_epochs", "patience"))
-    length = run.context_length + run.horizon
+    length = context_length + run.horizon
     best = BestEpoch("ptl/val_loss", patience)
     spare = batch_size * length  # rows that the library cuts off its training batches, to validate on
     batches = window_batches(task.train, length, batch_size, shuffled_by=run.seed, spare=spare)
     model = kind(
         h=run.horizon,
-        input_size=run.context_length,
+        input_size=context_length,
         loss=MSE(),
         step_size=length,  # from one window of a batch to the next
         windows_batch_size=None,  # all windows of a batch
@@ -78,11 +80,11 @@ def train(run: Run, task: Task) -> Trained:
 
     @torch.inference_mode()
     def forecast(rows: pd.DataFrame) -> NDArray[np.float32]:
-        windows = _tensor(rows).unfold(0, run.context_length, 1)[: len(rows) - length + 1]  # (windows, series, context)
+        windows = _tensor(rows).unfold(0, context_length, 1)[: len(rows) - length + 1]  # (windows, series, context)
         parts = [_forecast(model, part.to(run.device), kind.MULTIVARIATE).cpu() for part in windows.split(batch_size)]
         return torch.cat(parts).numpy()
 
-    return Trained(forecast, count_parameters(model), epochs, best.epoch, seconds)
+    return Trained(forecast, context_length, count_parameters(model), epochs, best.epoch, seconds)
 
 
 def window_batches(

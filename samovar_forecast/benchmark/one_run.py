@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,28 @@ def measure(run: Any, folder: Path, began: float) -> dict[str, Any]:
     import torch
 
     from samovar_forecast.benchmark.models import train
-    from samovar_forecast.benchmark.protocol import load_task, score
+    from samovar_forecast.benchmark.protocol import load_task, scores
 
     task = load_task(run.data, run.context_length, run.horizon, run.file, run.shares)
     trained = train(run, task, folder)
-    lengths = task.context_length, task.horizon
-    validation = score(trained.forecast, task.validation_windows, *lengths)
-    test = score(trained.forecast, task.test, *lengths)
+    task = replace(task, context_length=trained.context_length)
+    lengths = trained.context_length, run.horizon, run.shorter_horizons
+    validation = scores(trained.forecast, task.validation_windows, *lengths)
+    test = scores(trained.forecast, task.test, *lengths)
+    errors = {
+        horizon: {
+            "mse": test[horizon].mse,
+            "mae": test[horizon].mae,
+            "windows": test[horizon].windows,
+            "validation_mse": validation[horizon].mse,
+            "validation_mae": validation[horizon].mae,
+        }
+        for horizon in test
+    }
     return {
-        "mse": test.mse,
-        "mae": test.mae,
-        "windows": test.windows,
-        "validation_mse": validation.mse,
-        "validation_mae": validation.mae,
+        **errors.pop(run.horizon),
+        "at_shorter_horizons": errors,
+        "look_back": trained.context_length,
         "parameters": trained.parameters,
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,

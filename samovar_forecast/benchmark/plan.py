@@ -44,6 +44,8 @@ def plan(
 ) -> list[Run]:
     """Every combination of models, data, horizons and seeds, each once.
 
+    With the default recipe a forecaster of this package is trained once for all horizons, on the longest.
+
     Parameters
     ----------
     models : sequence of str
@@ -55,10 +57,10 @@ def plan(
     seeds : sequence of int, default (0,)
         The seasonal naive forecast has none and is made once.
     recipe : {"default", "published"}, default "default"
-        Hyperparameters of the package, or of the papers; the look-back is that of the papers in both. The models of
-        libraries have the first alone.
+        Hyperparameters and look-back of the package, or of the papers, which train for each horizon. The models of
+        libraries have the first alone, with the look-backs of their papers.
     context_length : int or None
-        Look-back of all runs. None: see `recipes.look_back`.
+        Look-back of all runs. None: that of the recipe.
     shares : sequence of three floats or None
         Training, validation and test rows of the files.
     settings : mapping or None
@@ -77,8 +79,10 @@ def plan(
 
     Examples
     --------
-    >>> [run.context_length for run in plan(["SAMoVAR"], ["ETTh1"], device="cpu")]
+    >>> [run.context_length for run in plan(["SAMoVAR"], ["ETTh1"], recipe="published", device="cpu")]
     [1024, 2048, 2048, 4096]
+    >>> [str(run) for run in plan(["SAMoVAR"], ["ETTh1"], device="cpu")]
+    ['SAMoVAR ETTh1-96/192/336/720 seed 0 default']
     """
     if recipe not in RECIPES:
         raise ValueError(f"recipe must be one of {RECIPES}, got {recipe!r}")
@@ -91,16 +95,19 @@ def plan(
     made = []
     for name in data:
         source = _source(name, shares)
-        for horizon in horizons or recipes.horizons(source["data"]):
-            for given in models:
-                model = _model(given)
-                rows = recipes.look_back(model, source["data"], horizon) if context_length is None else context_length
+        asked = tuple(sorted(set(horizons or recipes.horizons(source["data"]))))
+        for model in map(_model, models):
+            at_once = model in FORECASTERS and recipe == "default"
+            for *shorter, horizon in [asked] if at_once else [(steps,) for steps in asked]:
+                rows = context_length
+                if rows is None and not at_once:
+                    rows = recipes.look_back(model, source["data"], horizon)
                 chosen = _settings(model, source["data"], recipe, settings or {}, horizon, rows)
                 made += [
                     Run(
                         model=model, horizon=horizon, context_length=rows, seed=seed, hyperparameters=chosen,
                         recipe=(label or recipe) if model in FORECASTERS else "default",
-                        device="cpu" if model == "naive" else kind, **source,
+                        device="cpu" if model == "naive" else kind, shorter_horizons=tuple(shorter), **source,
                     )
                     for seed in ([0] if model == "naive" else seeds)
                 ]  # fmt: skip
@@ -137,7 +144,7 @@ def _source(name: str, shares: Sequence[float] | None) -> dict[str, Any]:
 
 
 def _settings(
-    model: str, data: str, recipe: str, given: Mapping[str, Any], horizon: int, context_length: int
+    model: str, data: str, recipe: str, given: Mapping[str, Any], horizon: int, context_length: int | None
 ) -> dict[str, Any]:
     if model == "naive":
         return {}
@@ -175,5 +182,5 @@ def changed_settings(record: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in json.loads(json.dumps(record["hyperparameters"])).items()
         if name not in usual or usual[name] != value
     }
-    own = recipes.known_look_back(model, data, horizon)
+    own = None if model in FORECASTERS and recipe == "default" else recipes.known_look_back(model, data, horizon)
     return changed if rows == own else {"context_length": rows} | changed

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from samovar_forecast.data.frames import read_frame
 from samovar_forecast.data.scaling import Scaler
+from samovar_forecast.data.time_axis import continue_index, frequency_of
 from samovar_forecast.files import datasets
 from samovar_forecast.files.tables import read_table
 
@@ -28,19 +29,25 @@ class Task:
 
     Attributes
     ----------
-    train, validation, test : DataFrame
-        Single precision. Validation holds the rows that choose the epoch and no others; test begins early where the
-        protocol has it so, by one context.
-    context_length, horizon : int
-        Rows that a forecast sees, and rows that it is made for.
+    train, validation : DataFrame
+        Rows that train, and those that choose the epoch.
+    test_rows : DataFrame
+        Rows that test.
+    tests_begin_early : bool
+        Whether the first of them are forecast, from the rows before them.
+    context_length : int or None
+        Rows that a forecast sees. None: what the model chooses.
+    horizon : int
+        Rows that it is made for.
     scaler : Scaler
         Fitted on the training rows.
     """
 
     train: pd.DataFrame
     validation: pd.DataFrame
-    test: pd.DataFrame
-    context_length: int
+    test_rows: pd.DataFrame
+    tests_begin_early: bool
+    context_length: int | None
     horizon: int
     scaler: Scaler
 
@@ -52,7 +59,20 @@ class Task:
     @property
     def validation_windows(self) -> pd.DataFrame:
         """The validation rows after the context of their first forecast."""
-        return pd.concat([self.train.iloc[len(self.train) - self.context_length :], self.validation])
+        return pd.concat([self.train.iloc[len(self.train) - self._context :], self.validation])
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """The test rows, after the context of their first forecast where the protocol begins early."""
+        if not self.tests_begin_early:
+            return self.test_rows
+        before = self.rows_to_fit
+        return pd.concat([before.iloc[len(before) - self._context :], self.test_rows])
+
+    @property
+    def _context(self) -> int:
+        assert self.context_length is not None, "the model has not chosen its context yet"
+        return self.context_length
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,8 @@ class Trained:
     ----------
     forecast : callable
         Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
+    context_length : int
+        Rows that a forecast sees.
     parameters : int
         Trainable ones.
     epochs, best_epoch : int
@@ -74,6 +96,7 @@ class Trained:
     """
 
     forecast: Forecast
+    context_length: int
     parameters: int = 0
     epochs: int = 0
     best_epoch: int = 0
@@ -103,7 +126,7 @@ class Score:
 
 
 def load_task(
-    data: str, context_length: int, horizon: int, file: str | None = None, shares: Sequence[float] | None = None
+    data: str, context_length: int | None, horizon: int, file: str | None = None, shares: Sequence[float] | None = None
 ) -> Task:
     """Read a data set and split and scale it as its protocol says.
 
@@ -111,8 +134,10 @@ def load_task(
     ----------
     data : str
         One of `datasets.names()`; of no effect if `file` is given.
-    context_length, horizon : int
-        Rows that a forecast sees, and rows that it is made for.
+    context_length : int or None
+        Rows that a forecast sees. None: what the model chooses.
+    horizon : int
+        Rows that it is made for.
     file : path or None
         CSV or Parquet file with a time axis in its first column.
     shares : sequence of three numbers or None
@@ -126,21 +151,22 @@ def load_task(
         If they cannot be read.
     """
     if file is None:
-        train, validation, test = datasets.split(data, context_length)
-        validation = validation[validation.index > train.index[-1]]  # without the early rows
+        train, validation, test = datasets.split(data, 0)
+        early = len(datasets.split(data, 1)[2]) > len(test)
     else:
         frame = read_frame(read_table(Path(file)), file, missing=True)
         first, second = borders(len(frame), shares or DEFAULT_SHARES)
-        train, validation = frame.iloc[:first], frame.iloc[first:second]
-        test = frame.iloc[max(second - context_length, 0) :]
+        train, validation, test = frame.iloc[:first], frame.iloc[first:second], frame.iloc[second:]
+        early = True
+    context = context_length or 0
     for name, rows, needed in (
-        ("training", train, context_length + horizon),
+        ("training", train, context + horizon),
         ("validation", validation, horizon),
-        ("test", test, context_length + horizon),
+        ("test", test, horizon if early else context + horizon),
     ):
         if len(rows) < needed:
             raise ValueError(
-                f"{data} has {len(rows)} {name} rows, and a window with a context of {context_length} and a horizon of "
+                f"{data} has {len(rows)} {name} rows, and a window with a context of {context} and a horizon of "
                 f"{horizon} needs {needed}; lower one of them"
             )
     scaler = Scaler.fit(train.to_numpy(dtype=np.float64), "standard")
@@ -148,7 +174,7 @@ def load_task(
     def scaled(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(scaler.transform(rows.to_numpy(dtype=np.float64)), index=rows.index, columns=rows.columns)
 
-    return Task(scaled(train), scaled(validation), scaled(test), context_length, horizon, scaler)
+    return Task(scaled(train), scaled(validation), scaled(test), early, context_length, horizon, scaler)
 
 
 def borders(n_rows: int, shares: Sequence[float]) -> tuple[int, int]:
@@ -172,21 +198,7 @@ def borders(n_rows: int, shares: Sequence[float]) -> tuple[int, int]:
 
 
 def score(forecast: Forecast, rows: pd.DataFrame, context_length: int, horizon: int) -> Score:
-    """Errors of the forecasts of every window of the rows.
-
-    Parameters
-    ----------
-    forecast : callable
-        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
-    rows : DataFrame
-        Begins one context before the first row to forecast. Missing values do not count.
-    context_length, horizon : int
-        Rows that a forecast sees, and rows that it is made for.
-
-    Raises
-    ------
-    ValueError
-        If the rows hold no window, or a forecast is missing or of the wrong shape.
+    """Errors of the forecasts of every window of the rows; see `scores`.
 
     Examples
     --------
@@ -196,23 +208,62 @@ def score(forecast: Forecast, rows: pd.DataFrame, context_length: int, horizon: 
     >>> score(repeat_newest, rows, context_length=1, horizon=1)
     Score(windows=3, mse=1.6666666666666667, mae=1.0)
     """
-    n_windows = len(rows) - context_length - horizon + 1
-    if n_windows < 1:
+    return scores(forecast, rows, context_length, horizon)[horizon]
+
+
+def scores(
+    forecast: Forecast, rows: pd.DataFrame, context_length: int, horizon: int, shorter_horizons: Sequence[int] = ()
+) -> dict[int, Score]:
+    """Errors of the forecasts of every window of the rows, at the horizon and over the first steps up to shorter ones.
+
+    Each horizon has all of its windows: the forecast after a cutoff near the end reaches beyond the rows, and only
+    shorter horizons count it.
+
+    Parameters
+    ----------
+    forecast : callable
+        Gives the forecasts of every window of a frame: (n_windows, horizon, n_series).
+    rows : DataFrame
+        Begins one context before the first row to forecast. Missing values do not count.
+    context_length, horizon : int
+        Rows that a forecast sees, and rows that it is made for.
+    shorter_horizons : sequence of int, default ()
+
+    Raises
+    ------
+    ValueError
+        If the rows hold no window, or a forecast is missing or of the wrong shape.
+    """
+    horizons = (*shorter_horizons, horizon)
+    n_windows = {steps: len(rows) - context_length - steps + 1 for steps in horizons}
+    if n_windows[horizon] < 1:
         raise ValueError(f"{len(rows)} rows hold no window of {context_length} + {horizon} rows")
+    rows = _continued(rows, horizon - min(horizons))
     at_once = max(1, _NUMBERS_AT_ONCE // (horizon * rows.shape[1]))
-    squares, absolute, count = 0.0, 0.0, 0
-    for first in range(0, n_windows, at_once):
-        last = min(first + at_once, n_windows)
+    sums = {steps: np.zeros(3) for steps in horizons}  # squares, absolute errors, how many
+    for first in range(0, max(n_windows.values()), at_once):
+        last = min(first + at_once, max(n_windows.values()))
         piece = rows.iloc[first : last + context_length + horizon - 1]
         targets = piece.to_numpy(dtype=np.float64)[context_length:]
         actual = np.lib.stride_tricks.sliding_window_view(targets, horizon, axis=0).swapaxes(1, 2)
         forecasts = forecast(piece)
         if forecasts.shape != actual.shape:
             raise ValueError(f"the forecasts have the shape {forecasts.shape}, not {actual.shape}")
-        errors = (forecasts - actual)[~np.isnan(actual)]
-        if not np.isfinite(errors).all():
+        errors = np.where(np.isnan(actual), np.nan, forecasts - actual)
+        if not np.isfinite(errors[~np.isnan(actual)]).all():
             raise ValueError("some of the forecasts are no finite numbers")
-        squares += float(errors @ errors)
-        absolute += float(np.abs(errors).sum())
-        count += errors.size
-    return Score(n_windows, squares / count, absolute / count)
+        for steps in horizons:
+            own = errors[: max(n_windows[steps] - first, 0), :steps]
+            own = own[~np.isnan(own)]
+            sums[steps] += np.array([own @ own, np.abs(own).sum(), own.size])
+    return {
+        steps: Score(n_windows[steps], float(squares / count), float(absolute / count))
+        for steps, (squares, absolute, count) in sums.items()
+    }
+
+
+def _continued(rows: pd.DataFrame, n_more: int) -> pd.DataFrame:
+    """The rows and so many after them, where nothing is observed."""
+    if n_more == 0:
+        return rows
+    return rows.reindex(rows.index.append(continue_index(rows.index[-1:], frequency_of(rows.index), n_more)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -91,7 +91,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
     list of Result
         By data, horizon and MSE; the averages after the horizons.
     """
-    done = [record for record in records if record["status"] == DONE]
+    done = [each for record in records if record["status"] == DONE for each in _by_horizon(record)]
     several_devices = len({record["device"] for record in done if record["model"] != "naive"}) > 1
     contents: dict[str, set[str | None]] = {}
     for record in done:
@@ -119,6 +119,13 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
     return sorted(made, key=lambda one: (one.data, one.horizon or math.inf, one.mse))
 
 
+def _by_horizon(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The record of a run, and one for each shorter horizon that its model was scored at."""
+    yield record
+    for horizon, errors in record.get("at_shorter_horizons", {}).items():
+        yield {**record, **errors, "horizon": int(horizon)}
+
+
 def _mean(kind: _Kind, horizon: int | None, horizons: Sequence[_BySeed]) -> Result:
     """The mean over the seeds of one horizon, or of several that have the same seeds."""
     model, recipe, data = kind
@@ -134,7 +141,7 @@ def _mean(kind: _Kind, horizon: int | None, horizons: Sequence[_BySeed]) -> Resu
         recipe=recipe,
         data=data,
         horizon=horizon,
-        look_backs=tuple(next(iter(of_horizon.values()))["context_length"] for of_horizon in horizons),
+        look_backs=tuple(_look_back(next(iter(of_horizon.values()))) for of_horizon in horizons),
         seeds=tuple(sorted(horizons[0])),
         mse=mean("mse"),
         mae=mean("mae"),
@@ -147,6 +154,10 @@ def _mean(kind: _Kind, horizon: int | None, horizons: Sequence[_BySeed]) -> Resu
         peak_memory_mb=max(memory, default=None),
         computed_on="; ".join(sorted({f"{row['device']}, {row['threads']}" for row in rows})),
     )
+
+
+def _look_back(record: Mapping[str, Any]) -> int:
+    return int(record["look_back"] if record["context_length"] is None else record["context_length"])
 
 
 def ranks(results: Sequence[Result]) -> tuple[dict[str, float], int]:

@@ -89,7 +89,7 @@ def run(
     ] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the results. What it holds already is not run again.")] = RESULTS,
     context_length: Annotated[
-        int | None, typer.Option(help="Look-back of all runs. Default: that of the paper of each model.")
+        int | None, typer.Option(help="Look-back of all runs. Default: that of the recipe.")
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Epochs at most. Default: those of the recipe.")] = None,
     split: Annotated[

@@ -36,9 +36,10 @@ class Part(NamedTuple):
 class WindowBatches:
     """Window starts in parts, step by step, shuffled anew in every pass where a generator is given.
 
-    A step has `accumulate_batches` batches of `batch_size` windows, and a batch `n_parts` parts on each of `n_ranks`
-    devices. Only the last step of a pass may have fewer windows; none is dropped. With the same generator the devices
-    together have the steps of one device, and all of them the same number of parts.
+    A pass has every window once, or `n_windows` of them: others in every pass where a generator is given, else evenly
+    spaced ones. A step has `accumulate_batches` batches of `batch_size` windows, and a batch `n_parts` parts on each of
+    `n_ranks` devices. Only the last step of a pass may have fewer windows; none is dropped. With the same generator the
+    devices together have the steps of one device, and all of them the same number of parts.
 
     Parameters
     ----------
@@ -49,8 +50,10 @@ class WindowBatches:
     generator : torch.Generator or None
         Source of the order. None: as given.
     weights : Tensor or None
-        How often to draw each window, relative to the others. Then a pass draws as many windows as there are, each
-        anew. None: every window once.
+        How often to draw each window, relative to the others. Then a pass draws each of its windows anew. None: no
+        window twice.
+    n_windows : int or None
+        Windows of a pass, at most. None: all of them.
     accumulate_batches : int, default 1
         Batches per step.
     n_parts : int, default 1
@@ -70,6 +73,8 @@ class WindowBatches:
     [[0, 1], [2, 3], [4]]
     >>> [part.starts.tolist() for part in WindowBatches(torch.arange(5), batch_size=4, rank=1, n_ranks=2)]
     [[2, 3], [4]]
+    >>> [part.starts.tolist() for part in WindowBatches(torch.arange(10), batch_size=2, n_windows=4)]
+    [[0, 3], [6, 9]]
     """
 
     def __init__(
@@ -78,6 +83,7 @@ class WindowBatches:
         batch_size: int,
         generator: torch.Generator | None = None,
         weights: Tensor | None = None,
+        n_windows: int | None = None,
         *,
         accumulate_batches: int = 1,
         n_parts: int = 1,
@@ -89,11 +95,12 @@ class WindowBatches:
         self.starts, self.batch_size, self.generator, self.count = starts, int(batch_size), generator, count
         self.accumulate_batches, self.n_parts = int(accumulate_batches), n_parts
         self.rank, self.n_ranks, self.add_up = rank, n_ranks, add_up
+        self.n_windows = windows_of_epoch(len(starts), n_windows)
         # Drawn by their cumulated weights: torch.multinomial takes no more than 2^24 windows.
         self.bounds = None if weights is None else weights.double().cumsum(0)
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.starts), self.batch_size)
+        full, rest = divmod(self.n_windows, self.batch_size)
         return full * self.n_parts + self._parts_of(rest)
 
     def _parts_of(self, n_windows: int) -> int:
@@ -102,10 +109,12 @@ class WindowBatches:
     def __iter__(self) -> Iterator[Part]:
         starts = self.starts
         if self.bounds is not None:
-            drawn = torch.rand(len(starts), dtype=torch.float64, generator=self.generator) * self.bounds[-1]
+            drawn = torch.rand(self.n_windows, dtype=torch.float64, generator=self.generator) * self.bounds[-1]
             starts = starts[torch.searchsorted(self.bounds, drawn, right=True)]
         elif self.generator is not None:
-            starts = starts[torch.randperm(len(starts), generator=self.generator)]
+            starts = starts[torch.randperm(len(starts), generator=self.generator)[: self.n_windows]]
+        elif self.n_windows < len(starts):
+            starts = starts[torch.linspace(0, len(starts) - 1, self.n_windows, dtype=torch.float64).round().long()]
         for step in starts.split(self.batch_size * self.accumulate_batches):
             parts = [part for batch in step.split(self.batch_size) for part in self._own_parts(batch)]
             counts = self._counts(parts, step) if self.count is not None and len(parts) * self.n_ranks > 1 else ()
@@ -122,6 +131,11 @@ class WindowBatches:
         own = torch.cat(parts)
         counts = self.count(own) if len(own) else tuple(0 * count for count in self.count(step[:1]))
         return counts if self.add_up is None else tuple(self.add_up(count) for count in counts)
+
+
+def windows_of_epoch(n_windows: int, most: int | None) -> int:
+    """How many of the windows an epoch has, or all of them where there is no limit."""
+    return n_windows if most is None else min(n_windows, most)
 
 
 def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> int:

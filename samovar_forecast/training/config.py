@@ -45,9 +45,12 @@ class TrainingConfig:
     batch_size : int, default 32
         Windows per training step.
     max_epochs : int, default 100
-        Passes over all training windows, at most.
+        Passes over the training windows, at most.
     max_steps : int or None, default None
         Training steps, at most. None: no limit beside `max_epochs`.
+    windows_per_epoch : int or None, default 8192
+        Windows of an epoch, at most: of more, every epoch draws others, and so many, evenly spaced, validate it. Then
+        the best epoch is found as finely in long data as in short ones. None: every epoch has all windows.
     learning_rate : float, default 3e-4
         Peak learning rate.
     weight_decay : float, default 0.1
@@ -140,6 +143,7 @@ class TrainingConfig:
     batch_size: int = 32
     max_epochs: int = 100
     max_steps: int | None = None
+    windows_per_epoch: int | None = 8192
     learning_rate: float = 3e-4
     weight_decay: float = 0.1
     adam_betas: tuple[float, float] = (0.9, 0.95)
@@ -175,7 +179,7 @@ class TrainingConfig:
 
 _COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
 LOGGERS = ("csv", "tensorboard")
-_OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "patience")
+_OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "windows_per_epoch", "patience")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 

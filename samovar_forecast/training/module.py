@@ -16,7 +16,7 @@ from samovar_forecast.data.windows import Windows
 from samovar_forecast.layers.batch_mean import divided_batch
 from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size
+from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size, windows_of_epoch
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, ascending, pinball_loss, sum_over_observed
 from samovar_forecast.training.optimisation import AveragedWeights, multiplier
@@ -132,6 +132,7 @@ class ForecastingModule(pl.LightningModule):
             self.config.batch_size,
             self.generator,
             weights,
+            self.config.windows_per_epoch,
             accumulate_batches=self.config.accumulate_batches,
             n_parts=self.n_parts,
             count=self.count_targets,
@@ -159,7 +160,10 @@ class ForecastingModule(pl.LightningModule):
     def val_dataloader(self) -> WindowBatches:
         assert self.validation is not None  # the Trainer asks for it only where it validates
         batch_size = self.n_ranks * forecast_batch_size(self.network, self.device)
-        return WindowBatches(self.validation.starts.cpu(), batch_size, rank=self.rank, n_ranks=self.n_ranks)
+        return WindowBatches(
+            self.validation.starts.cpu(), batch_size, n_windows=self.config.windows_per_epoch, rank=self.rank,
+            n_ranks=self.n_ranks,
+        )  # fmt: skip
 
     def training_step(self, part: Part, batch_index: int) -> Tensor:
         sums = self._sums_of(part)
@@ -247,8 +251,9 @@ class ForecastingModule(pl.LightningModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass over the training windows."""
-        return math.ceil(len(self.windows) / (self.config.batch_size * self.config.accumulate_batches))
+        """Optimizer steps of one epoch."""
+        n_windows = windows_of_epoch(len(self.windows), self.config.windows_per_epoch)
+        return math.ceil(n_windows / (self.config.batch_size * self.config.accumulate_batches))
 
     @property
     def total_steps(self) -> int:

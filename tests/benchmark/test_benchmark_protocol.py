@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.benchmark.protocol import borders, load_task, score
+from samovar_forecast.benchmark.protocol import borders, load_task, score, scores
 from samovar_forecast.files import datasets
 from tests.conftest import waves
 
@@ -107,6 +107,27 @@ def test_own_file_is_split_by_shares(tmp_path, ending):
 def test_impossible_shares_are_refused(shares):
     with pytest.raises(ValueError, match="three numbers that add up to 1"):
         borders(100, shares)
+
+
+def test_shorter_horizons_have_all_of_their_windows():
+    rows, context, horizon = waves(60, 2), 10, 6
+    rows.iloc[30, 1] = np.nan
+    values = rows.to_numpy()
+
+    def forecast(piece):  # in every series the newest value and the step
+        newest = np.nan_to_num(piece.to_numpy())[context - 1 : len(piece) - horizon]
+        return newest[:, None] + np.arange(horizon)[:, None]
+
+    found = scores(forecast, rows, context, horizon, (2, 5))
+    assert list(found) == [2, 5, 6]
+    for steps, one in found.items():
+        cutoffs = range(context, 60 - steps + 1)
+        newest = np.nan_to_num(values)[[cutoff - 1 for cutoff in cutoffs]]
+        errors = newest[:, None] + np.arange(steps)[:, None] - np.stack([values[c : c + steps] for c in cutoffs])
+        assert one.windows == len(cutoffs)
+        assert one.mse == pytest.approx(np.nanmean(errors**2))
+        assert one.mae == pytest.approx(np.nanmean(np.abs(errors)))
+    assert found[6] == score(forecast, rows, context, horizon)
 
 
 def test_score_is_the_same_in_pieces_and_leaves_out_what_is_missing(monkeypatch):

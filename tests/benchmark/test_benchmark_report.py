@@ -20,7 +20,7 @@ def outcome(mse, mae=0.5, **others):
         "mse": mse, "mae": mae, "windows": 10, "validation_mse": 0.3, "validation_mae": 0.2, "parameters": 1234,
         "epochs": 7, "best_epoch": 2, "seconds_per_epoch": 1.5, "training_seconds": 10.5, "total_seconds": 12.0,
         "resumed_after_epoch": 0, "peak_memory_mb": 500, "gpu_memory_mb": None, "threads": 1,
-        "versions": {"torch": "2.9.0"},
+        "versions": {"torch": "2.9.0"}, "look_back": 512, "at_shorter_horizons": {},
     } | others  # fmt: skip
 
 
@@ -118,16 +118,31 @@ def test_averages_are_of_seeds_and_look_backs_that_all_horizons_have(tmp_path):
         ["LinTrans"], ["ETTh1"], [336, 720], [1], device="cpu"
     ):
         store.write(run, DONE, outcome(0.4))
-    for run in plan(["SAMoVAR"], ["ETTh1"], [96, 192, 336, 720], device="cpu", context_length=96):
+    for run in plan(["SAMoVAR"], ["ETTh1"], recipe="published", device="cpu", context_length=96):
         store.write(run, DONE, outcome(0.4))
     results = summarise(store.records())
     averages = {one.label: one for one in results if one.horizon is None}
-    assert set(averages) == {"SAMformer", "SAMoVAR (default, context_length=96)"}
+    assert set(averages) == {"SAMformer", "SAMoVAR (published, context_length=96)"}
     assert averages["SAMformer"].seeds == (0, 1)
     assert averages["SAMformer"].mse == pytest.approx(0.15)
     assert averages["SAMformer"].deviation == pytest.approx(stdev([0.1, 0.2]))
-    assert averages["SAMoVAR (default, context_length=96)"].difference is None  # published with 1024 to 4096
+    assert averages["SAMoVAR (published, context_length=96)"].difference is None  # published with 1024 to 4096
     assert {one.recipe for one in results if one.mse == 9.0} == {"default, context_length=336"}
+
+
+def test_one_training_counts_at_every_horizon_that_it_is_scored_at(tmp_path):
+    store = Store(tmp_path / "results")
+    for seed, error in enumerate((0.4, 0.6)):
+        (run,) = plan(["SAMoVAR"], ["ETTh1"], seeds=[seed], device="cpu")
+        at = {horizon: {"mse": error - 0.1, "mae": 0.3, "windows": 20} for horizon in run.shorter_horizons}
+        store.write(run, DONE, outcome(error, at_shorter_horizons=at))
+    results = {one.horizon: one for one in summarise(store.records())}
+    assert {horizon: one.mse for horizon, one in results.items()} == pytest.approx(
+        {96: 0.4, 192: 0.4, 336: 0.4, 720: 0.5, None: 0.425}
+    )
+    assert {one.label for one in results.values()} == {"SAMoVAR"}
+    assert (results[None].seeds, results[None].look_backs) == ((0, 1), (512,) * 4)
+    assert results[None].deviation == pytest.approx(stdev([0.325, 0.525]))
 
 
 def test_page_shows_them(store, tmp_path):

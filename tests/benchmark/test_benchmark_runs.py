@@ -49,27 +49,39 @@ def comparable(store):
 
 
 def test_plan_has_every_combination_and_the_naive_forecast_once():
-    runs = plan(["samovar", "naive", "darts:TSMixer"], ["etth1", "ILI"], seeds=[0, 1], device="cpu")
+    models = ["samovar", "naive", "darts:TSMixer"]
+    runs = plan(models, ["etth1", "ILI"], seeds=[0, 1], recipe="published", device="cpu")
     assert len(runs) == (2 + 1 + 2) * 8 == len({run.name for run in runs})
     assert {run.horizon for run in runs if run.data == "ILI"} == {24, 36, 48, 60}
     assert {run.model for run in runs} == {"SAMoVAR", "naive", "darts:TSMixer"}
 
 
+def test_default_recipe_trains_once_for_all_horizons_on_a_context_of_its_own():
+    runs = plan(["samovar", "naive"], ["etth1", "ILI"], seeds=[0, 1], device="cpu")
+    ours = [run for run in runs if run.model == "SAMoVAR"]
+    assert len(ours) == 2 * 2 == len({run.name for run in ours})
+    assert {(run.shorter_horizons, run.horizon) for run in ours} == {((96, 192, 336), 720), ((24, 36, 48), 60)}
+    assert {run.context_length for run in ours} == {None}
+    assert len(runs) == 2 * 2 + 8
+
+
 def test_everything_that_decides_a_result_tells_runs_apart(folder):
-    (run,) = plan(["SAMoVAR"], ["load.csv"], [4], device="cpu")
+    (run,) = plan(["SAMoVAR"], ["load.csv"], [4], context_length=24, device="cpu")
     others = [
         replace(run, **change)
         for change in (
             {"model": "LinTrans"}, {"data": "other.csv"}, {"horizon": 5}, {"context_length": 25}, {"seed": 1},
             {"recipe": "published"}, {"device": "cuda"}, {"shares": (0.6, 0.2, 0.2)}, {"content": "0" * 64},
-            {"hyperparameters": dict(run.hyperparameters) | {"dropout": 0.11}},
+            {"hyperparameters": dict(run.hyperparameters) | {"dropout": 0.11}}, {"shorter_horizons": (2,)},
         )
     ]  # fmt: skip
-    assert len({run.name, *(other.name for other in others)}) == 11
+    assert len({run.name, *(other.name for other in others)}) == 12
     assert replace(run, file="elsewhere.csv").name == run.name
-    assert Run.from_dict(json.loads(json.dumps(asdict(run)))).name == run.name
+    for one in (run, replace(run, shorter_horizons=(1, 2))):
+        again = Run.from_dict(json.loads(json.dumps(asdict(one))))
+        assert (again.name, again.shorter_horizons) == (one.name, one.shorter_horizons)
     (folder / "load.csv").write_text((folder / "load.csv").read_text() + "\n")
-    (changed,) = plan(["SAMoVAR"], ["load.csv"], [4], device="cpu")
+    (changed,) = plan(["SAMoVAR"], ["load.csv"], [4], context_length=24, device="cpu")
     assert changed.name != run.name
 
 
@@ -107,7 +119,7 @@ def test_a_file_is_not_taken_for_the_data_set_of_its_name(folder):
     assert run.data == "Weather.csv"
     assert run.hyperparameters["sharpness_rho"] == PUBLISHED["SAMformer"]["*"]["sharpness_rho"] != 0.4
     (folder / "Weather.csv").rename("ILI.csv")
-    (run, *_) = plan(["Autoformer"], ["ILI.csv"], device="cpu")
+    (run, *_) = plan(["Autoformer"], ["ILI.csv"], recipe="published", device="cpu")
     assert (run.context_length, run.horizon) == (96, 96)
 
 
@@ -138,7 +150,7 @@ def test_mistakes_are_named(arguments, message):
 
 def test_store_gives_back_what_it_was_given(tmp_path):
     store = Store(tmp_path / "new")
-    (run,) = plan(["SAMoVAR"], ["ETTh1"], [96], device="cpu")
+    (run,) = plan(["SAMoVAR"], ["ETTh1"], [96], recipe="published", device="cpu")
     assert store.record(run) is None
     with pytest.raises(FileNotFoundError, match="holds no results"):
         store.records()

@@ -264,3 +264,26 @@ def test_counting_leaves_no_trace():
 
 def test_small_networks_run_whole_batches():
     assert count_parts(samovar(3), windows(3), 32) == 1
+
+
+def test_an_epoch_has_at_most_so_many_windows_and_others_each_time():
+    batches = WindowBatches(torch.arange(100), 8, torch.Generator().manual_seed(0), n_windows=20)
+    passes = [torch.cat([part.starts for part in batches]) for _ in range(40)]
+    assert len(batches) == len(list(batches)) == 3
+    assert all(len(starts) == len(starts.unique()) == 20 for starts in passes)
+    assert len({tuple(starts.tolist()) for starts in passes}) == 40
+    assert len(torch.cat(passes).unique()) == 100  # each window is missed 40 times with probability 1e-4
+    validation = torch.cat([part.starts for part in WindowBatches(torch.arange(100), 8, n_windows=4)])
+    assert validation.tolist() == [0, 33, 66, 99]
+    assert len(torch.cat([part.starts for part in WindowBatches(torch.arange(5), 2, n_windows=9)])) == 5
+
+
+@pytest.mark.parametrize("weights", [None, torch.ones(100)])
+def test_devices_share_the_windows_of_a_short_epoch(weights):
+    def starts(rank, n_ranks):
+        generator = torch.Generator().manual_seed(0)
+        parts = WindowBatches(torch.arange(100), 8, generator, weights, 20, rank=rank, n_ranks=n_ranks)
+        return [part.starts.tolist() for part in parts if not part.idle]
+
+    together = [sorted(first + second) for first, second in zip(starts(0, 2), starts(1, 2), strict=True)]
+    assert together == [sorted(batch) for batch in starts(0, 1)]

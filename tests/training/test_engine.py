@@ -16,7 +16,7 @@ from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.optimisation import AveragedWeights, multiplier
 from samovar_forecast.training.split import split_windows, window_cutoffs
-from tests.conftest import waves
+from tests.conftest import TINY, waves
 
 
 class Linear(ForecastNetwork):
@@ -316,3 +316,14 @@ def test_the_average_is_validated_and_kept(monkeypatch, accumulated):
             past, future, _ = validation.gather(validation.starts)
             error = (network(past).squeeze(-1) - future).square().mean().item()
             assert error == pytest.approx(summary.validation_loss, rel=1e-5)
+
+
+def test_epochs_of_few_windows_end_sooner_and_the_schedule_knows():
+    y = waves(200, 2)
+    settings = TINY | {"max_epochs": 3, "windows_per_epoch": 40, "batch_size": 16, "schedule": "onecycle"}
+    forecaster = SAMoVARForecaster(**settings).fit(y)
+    assert forecaster.training_summary_.steps == 3 * 3  # 16, 16 and 8 windows
+    assert len(forecaster.training_summary_.history) == 3
+    assert forecaster.training_summary_.n_windows > 40
+    every = SAMoVARForecaster(**settings | {"windows_per_epoch": None}).fit(y).training_summary_
+    assert every.steps == 3 * -(-every.n_windows // 16)
