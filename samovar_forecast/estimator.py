@@ -14,12 +14,13 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from samovar_forecast.data.fitted_data import FittedSeries, read_training_data
+from samovar_forecast.data.fitted_data import FittedSeries
 from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.data.panel import Layout, PandasPanel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
+from samovar_forecast.data.training_data import read_training_data
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
@@ -345,12 +346,12 @@ class Forecaster(TrainingConfig, BaseEstimator):
         steps = data.horizon if horizon is None else horizon
         if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
             raise ValueError(f"horizon must be a positive integer, got {horizon!r}")
-        panel = data.read_history(y)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        windows, scalers = newest_windows(data, panel, given, statics, steps)
+        given = data.read(y, X, static)
+        windows, scalers = newest_windows(data, given, steps)
         points, by_level = forecast_in_units(self.fitted_, windows, scalers, steps, levels)
-        futures = (continue_index(frame.index, data.frequency, steps) for frame in panel.frames.values())
-        return panel.layout, dict(zip(panel.frames, zip(futures, points, by_level, strict=True), strict=True))
+        frames = given.panel.frames
+        futures = (continue_index(frame.index, data.frequency, steps) for frame in frames.values())
+        return given.panel.layout, dict(zip(frames, zip(futures, points, by_level, strict=True), strict=True))
 
     @overload
     def predict_in_sample(self, y: Data, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Data: ...
@@ -385,10 +386,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         ValueError
             As `predict`, or if there is no such row.
         """
-        data = self._fitted().data
-        panel = data.read_history(y)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        return panel.layout.assemble(forecast_in_sample(self.fitted_, panel, given, statics))
+        given = self._fitted().data.read(y, X, static)
+        return given.panel.layout.assemble(forecast_in_sample(self.fitted_, given))
 
     @overload
     def residuals(self, y: Data, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Data: ...
@@ -398,15 +397,13 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
     def residuals(self, y: PandasPanel, X: PandasPanel | None = None, static: pd.DataFrame | None = None) -> Any:
         """`y` less `predict_in_sample`, NaN where `y` has no value."""
-        data = self._fitted().data
-        panel = data.read_history(y)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        fitted = forecast_in_sample(self.fitted_, panel, given, statics)
-        frames = {
-            key: panel.frames[key].loc[frame.index, self.targets_] - frame.set_axis(self.targets_, axis=1)
-            for key, frame in fitted.items()
+        given = self._fitted().data.read(y, X, static)
+        observed, targets = given.panel.frames, self.targets_
+        residuals = {
+            key: observed[key].loc[frame.index, targets] - frame.set_axis(targets, axis=1)
+            for key, frame in forecast_in_sample(self.fitted_, given).items()
         }
-        return panel.layout.assemble(frames)
+        return given.panel.layout.assemble(residuals)
 
     @overload
     def backtest(
@@ -494,15 +491,10 @@ class Forecaster(TrainingConfig, BaseEstimator):
             if static is not None:
                 raise ValueError("static is of the series of a panel, and refit_every takes a single series")
             return backtest_refitting(self, y, X, start, stride, refit_every, warm_start, n_jobs, quantiles)
-        data = self._fitted().data
-        panel = data.read_history(y, shortest=data.context_length)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        model = type(self).__name__
-        results = {
-            key: backtest(self.fitted_, frame, given.get(key), start, stride, quantiles, key, statics.get(key), model)
-            for key, frame in panel.frames.items()
-        }
-        return results if panel.layout.kind != "single" else results[None]
+        data, model = self._fitted().data, type(self).__name__
+        given = data.read(y, X, static, shortest=data.context_length)
+        results = {one.key: backtest(self.fitted_, one, start, stride, quantiles, model) for one in given.series()}
+        return results if given.panel.layout.kind != "single" else results[None]
 
     def score(self, y: PandasPanel, X: PandasPanel | None = None) -> float:
         """Negative mean squared error of the forecast of `y`, in training standard deviations of each target.
@@ -515,9 +507,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         ValueError
             If `y` does not begin right after the training data, or holds no value.
         """
-        data = self._fitted().data
-        panel = data.read_history(y, shortest=1)
-        return score(self.fitted_, panel, data.read_known(X, panel))
+        return score(self.fitted_, self._fitted().data.read(y, X, shortest=1))
 
     def update(
         self,
@@ -563,12 +553,10 @@ class Forecaster(TrainingConfig, BaseEstimator):
         KeyboardInterrupt
             After Ctrl-C, once the rows are taken in, with the weights reached so far; see `fit`.
         """
-        data = self._fitted().data
-        panel = data.read_history(y, shortest=1)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
+        given = self._fitted().data.read(y, X, static, shortest=1)
         config = self._update_config(epochs, learning_rate) if retrain else None
         with interrupts_held_back():
-            self.fitted_ = update(self.fitted_, panel, given, statics, config, freeze)
+            self.fitted_ = update(self.fitted_, given, config, freeze)
         return self
 
     def _update_config(self, epochs: int, learning_rate: float | None) -> Forecaster:
@@ -749,16 +737,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
 
         data = self._fitted().data
         choice = Choice(data, series, sources, steps)
-        panel = data.read_history(y, shortest=data.context_length)
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        name = type(self).__name__
-        results = {
-            key: explain_backtest(
-                self.fitted_, frame, given.get(key), start, stride, choice, key, statics.get(key), name
-            )
-            for key, frame in panel.frames.items()
-        }
-        return results if panel.layout.kind != "single" else results[None]
+        given, model = data.read(y, X, static, shortest=data.context_length), type(self).__name__
+        results = {one.key: explain_backtest(self.fitted_, one, start, stride, choice, model) for one in given.series()}
+        return results if given.panel.layout.kind != "single" else results[None]
 
     def influence_paths(
         self,
@@ -873,30 +854,18 @@ class Forecaster(TrainingConfig, BaseEstimator):
         from samovar_forecast.forecasting.impulse_response import impulse_response
 
         data = self._fitted().data
-        panel = data.read_history(y)
-        if len(panel.frames) > 1:
-            raise ValueError(
-                f"impulse_response takes one series, and there are {len(panel.frames)}; give one of them as y"
-            )
-        ((key, frame),) = panel.frames.items()
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        return impulse_response(
-            self.fitted_, frame, given.get(key), statics.get(key), shock, data.horizon if steps is None else steps,
-            start, stride, coverage, key, type(self).__name__,
-        )  # fmt: skip
+        one, n_steps = data.read(y, X, static).single("impulse_response"), data.horizon if steps is None else steps
+        return impulse_response(self.fitted_, one, shock, n_steps, start, stride, coverage, type(self).__name__)
 
     def _window_to_read(
         self, method: str, y: Any, X: Any, static: pd.DataFrame | None
     ) -> tuple[Windows, Scaler, dict[str, Any]]:
         """The newest window of a single series, its scaling, and what to say of both."""
         data = self._fitted().data
-        panel = data.read_history(y)
-        if len(panel.frames) > 1:
-            raise ValueError(f"{method} takes one series, and there are {len(panel.frames)}; give one of them as y")
-        given, statics = data.read_known(X, panel), data.read_statics(panel, static)
-        windows, scalers = newest_windows(data, panel, given, statics, data.horizon)
-        ((scaler, frame),) = zip(scalers.values(), panel.frames.values(), strict=True)
-        return windows, scaler, {"model": type(self).__name__, "cutoff": str(frame.index[-1])}
+        given = data.read(y, X, static)
+        one = given.single(method)
+        windows, scalers = newest_windows(data, given, data.horizon)
+        return windows, scalers[one.key], {"model": type(self).__name__, "cutoff": str(one.frame.index[-1])}
 
     def plot(
         self,
@@ -934,20 +903,17 @@ class Forecaster(TrainingConfig, BaseEstimator):
         """
         from samovar_forecast.evaluation.pictures import plot_forecast
 
-        panel = self._fitted().data.read_history(y)
-        if len(panel.frames) > 1:
-            raise ValueError(f"plot takes one series, and there are {len(panel.frames)}; give one of them as y")
-        ((key, frame),) = panel.frames.items()
+        shown = self._fitted().data.read(y).single("plot")
         trained = self.fitted_.quantiles
         levels = (
             (0.05, 0.1, 0.25, 0.75, 0.9, 0.95) if trained is None and self.fitted_.calibration else trained or (0.5,)
         )
         _, forecasts = self._forecast_newest(y, X, horizon, static, levels)
-        index, points, by_level = forecasts[key]
+        index, points, by_level = forecasts[shown.key]
         targets = pd.Index(self.targets_, tupleize_cols=False)
         columns = pd.MultiIndex.from_product([range(len(targets)), levels])
         quantiles = pd.DataFrame(by_level.reshape(len(index), -1), index, columns)
-        return plot_forecast(frame, pd.DataFrame(points, index, targets), quantiles, series=series, ax=ax)
+        return plot_forecast(shown.frame, pd.DataFrame(points, index, targets), quantiles, series=series, ax=ax)
 
     def report(
         self,

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sktime.split.base import BaseSplitter
 
+from samovar_forecast.data.fitted_data import Given, OneSeries
 from samovar_forecast.data.panel import Panel
 from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.forecasting.fitted import Fitted
@@ -71,8 +72,8 @@ def _from_newest_row(
     """Forecasts of the next rows of some series: (n_keys, n_steps, n_targets, n_levels)."""
     data = fitted.data
     panel = Panel({key: data.series[key].history for key in keys}, data.layout, "the training data")
-    statics = data.read_statics(panel, None)
-    windows, scalers = newest_windows(data, panel, given, statics, n_steps)
+    histories = Given(panel, given, data.read_statics(panel, None))
+    windows, scalers = newest_windows(data, histories, n_steps)
     points, by_level = forecast_in_units(fitted, windows, scalers, n_steps, levels or ())
     return points[..., None] if levels is None else by_level
 
@@ -92,7 +93,7 @@ def _one_step_ahead(
         known = _replaced(known, given[given.index.isin(frame.index)])
     series = data.series[key]
     cutoffs = steps - 1 + len(frame)
-    windows = data.windows(frame, cutoffs, 1, series.scaler, key=key, X=known, static=series.static)
+    windows = data.windows(OneSeries(key, frame, known, series.static), cutoffs, 1, series.scaler)
     points, by_level = forecast_in_units(fitted, windows, {key: series.scaler}, 1, levels or ())
     return points[:, 0, :, None] if levels is None else by_level[:, 0]
 
@@ -138,16 +139,9 @@ def forecast_windows(
         if isinstance(axis, pd.DatetimeIndex) and not isinstance(data.frequency, int):
             axis = pd.DatetimeIndex(axis, freq=data.frequency)
         series = data.series[key]
-        windows = data.windows(
-            pd.concat([seen, new]),
-            len(seen) + ends,
-            n_steps,
-            series.scaler,
-            key=key,
-            X=_replaced(seen_known, given.get(key)),
-            static=series.static,
-            n_future=int(ends.max() - ends.min()) + n_steps,
-        )
+        whole = OneSeries(key, pd.concat([seen, new]), _replaced(seen_known, given.get(key)), series.static)
+        n_future = int(ends.max() - ends.min()) + n_steps
+        windows = data.windows(whole, len(seen) + ends, n_steps, series.scaler, n_future=n_future)
         points, _ = forecast_in_units(fitted, windows, {key: series.scaler}, n_steps)
         values = points[:, steps - 1]
         by_series.append(

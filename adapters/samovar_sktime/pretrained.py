@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from samovar_forecast.data.bounds import Bounds
-from samovar_forecast.data.fitted_data import FittedSeries
+from samovar_forecast.data.fitted_data import FittedSeries, Given
 from samovar_forecast.data.frames import align_columns
 from samovar_forecast.data.panel import Layout, Panel, read_panel
 from samovar_forecast.estimator import Forecaster
@@ -61,12 +61,12 @@ def take_over(source: Forecaster, hyperparameters: dict[str, Any], y: Any, X: An
         bounds=Bounds.of(hyperparameters["lower"], hyperparameters["upper"], len(targets)),
     )
     panel = replace(data, series={}).read_history(y)  # new series may lie in another time zone
-    given, statics = data.read_known(X, panel), data.read_statics(panel, None)
+    given = Given(panel, data.read_known(X, panel), data.read_statics(panel, None))
     series: dict[Hashable, FittedSeries] = {}
-    for key, frame in panel.frames.items():
-        known = data.known_rows(given.get(key), frame.index, key)
+    for key, frame, given_known, static in given.series():
+        known = data.known_rows(given_known, frame.index, key)
         scaler, number = trained.data.scaler_of(key, frame), trained.data.number_of(key)
-        series[key] = data.newest(frame, known, scaler, statics.get(key), number)
+        series[key] = data.newest(frame, known, scaler, static, number)
     core = type(source)(**hyperparameters)
     core.fitted_ = replace(
         trained,

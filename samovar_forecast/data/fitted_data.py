@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.data.bounds import UNBOUNDED, Bounds
-from samovar_forecast.data.calendar_features import calendar_features, choose_calendar
-from samovar_forecast.data.counting_columns import warn_of_counting_columns
-from samovar_forecast.data.frames import (
-    align_columns,
-    check_above_minus_one,
-    order_columns,
-    read_static,
-    select_rows,
-)
+from samovar_forecast.data.calendar_features import calendar_features
+from samovar_forecast.data.frames import align_columns, check_above_minus_one, read_static, select_rows
 from samovar_forecast.data.lengths import Lengths
-from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.data.panel import Layout, Panel, read_panel
-from samovar_forecast.data.scaling import Scaler, check_moves, scale_frame, warn_of_raised_scales
-from samovar_forecast.data.stored_series import StoredSeries
+from samovar_forecast.data.scaling import Scaler, fit_scaler, scale_frame
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
 
@@ -55,6 +45,54 @@ class FittedSeries:
     scaler: Scaler
     static: NDArray[np.float32] | None = None
     number: int = -1
+
+
+class OneSeries(NamedTuple):
+    """Checked rows of one series and its covariates; None where there are none."""
+
+    key: Hashable
+    frame: pd.DataFrame
+    known: pd.DataFrame | None
+    static: NDArray[np.float32] | None
+
+
+class Given(NamedTuple):
+    """Checked histories and their covariates.
+
+    Attributes
+    ----------
+    panel : Panel
+        Series by name.
+    known : dict
+        Known covariates by series; empty where none are given.
+    statics : dict
+        Scaled static covariates by series; empty where there are none.
+    """
+
+    panel: Panel
+    known: Mapping[Hashable, pd.DataFrame]
+    statics: Mapping[Hashable, NDArray[np.float32]]
+
+    def single(self, method: str) -> OneSeries:
+        """The only series.
+
+        Raises
+        ------
+        ValueError
+            If there are several.
+        """
+        if len(self.panel.frames) > 1:
+            raise ValueError(
+                f"{method} takes one series, and there are {len(self.panel.frames)}; give one of them as y"
+            )
+        return self.series()[0]
+
+    def series(self) -> list[OneSeries]:
+        """Every series with its covariates."""
+        return [
+            OneSeries(key, frame, self.known.get(key), self.statics.get(key))
+            for key, frame in self.panel.frames.items()
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +173,11 @@ class FittedData:
         return replace(self, series={**self.series, **series})
 
     # Reading data against what was learnt.
+
+    def read(self, y: Any, X: Any = None, static: pd.DataFrame | None = None, *, shortest: int | None = None) -> Given:
+        """Check a history and its covariates; see `read_history`, `read_known` and `read_statics`."""
+        panel = self.read_history(y, shortest=shortest)
+        return Given(panel, self.read_known(X, panel), self.read_statics(panel, static))
 
     def read_history(self, y: Any, *, shortest: int | None = None) -> Panel:
         """Check another history: the columns, the time zone and the step of the training data, and rows enough.
@@ -266,16 +309,7 @@ class FittedData:
         return fit_scaler(lambda: [frame], self.columns, len(self.targets), self.scaling, self.log1p, name)
 
     def windows(
-        self,
-        frame: pd.DataFrame,
-        cutoffs: NDArray[np.int64],
-        steps: int,
-        scaler: Scaler,
-        *,
-        key: Hashable = None,
-        X: pd.DataFrame | None = None,
-        static: NDArray[np.float32] | None = None,
-        n_future: int = 0,
+        self, series: OneSeries, cutoffs: NDArray[np.int64], steps: int, scaler: Scaler, *, n_future: int = 0
     ) -> Windows:
         """Windows from which to forecast `steps` rows of one series after each of many cutoffs.
 
@@ -283,65 +317,52 @@ class FittedData:
 
         Parameters
         ----------
-        frame : DataFrame
-            Checked rows of one series, in the order of `columns`.
+        series : OneSeries
+            Its columns in the order of `columns`; of its known covariates those that were given.
         cutoffs : ndarray
             Row numbers of the first steps to forecast: (n_cutoffs,).
         steps : int
         scaler : Scaler
             See `scaler_of`.
-        key : hashable
-            Name of the series.
-        X : DataFrame or None
-            The known covariates given; see `known_rows`.
-        static : ndarray or None
-            Its static covariates, scaled: (n_static,).
         n_future : int
-            Rows after the frame that a forecast reaches, for which `X` must hold values.
+            Rows after the series that a forecast reaches, at which the known covariates must have values.
 
         Raises
         ------
         ValueError
-            If rows of `X` are missing, or a value is too large for the single precision of the network.
+            If rows of them are missing, or a value is too large for the single precision of the network.
         """
-        index, last = frame.index, int(cutoffs.max())
-        n_after = max(0, last + steps - len(frame))
+        index, last = series.frame.index, int(cutoffs.max())
+        n_after = max(0, last + steps - len(index))
         if n_after:
             index = index.append(continue_index(index, self.frequency, n_after))
         reach = last + -(-steps // self.output_length) * self.output_length
-        known = self.known_rows(X, index, key, max(0, reach - len(index)), n_future)
-        values, scaled_known = self._scaled(frame, known, scaler, key)
-        return self._windows_before(torch.from_numpy(cutoffs), values, scaled_known, static)
+        known = self.known_rows(series.known, index, series.key, max(0, reach - len(index)), n_future)
+        values, scaled_known = self._scaled(series.frame, known, scaler, series.key)
+        return self.windows_before(torch.from_numpy(cutoffs), values, scaled_known, series.static)
 
-    def training_windows(
-        self,
-        frame: pd.DataFrame,
-        cutoffs: Tensor,
-        scaler: Scaler,
-        *,
-        key: Hashable = None,
-        known: pd.DataFrame | None = None,
-        static: NDArray[np.float32] | None = None,
-    ) -> Windows:
-        """Windows of one series whose future was observed, with the known covariates of its rows."""
-        values, scaled_known = self._scaled(frame, known, scaler, key)
-        return self._windows_before(cutoffs, values, scaled_known, static)
+    def training_windows(self, series: OneSeries, cutoffs: Tensor, scaler: Scaler) -> Windows:
+        """Windows of a series whose future was observed, with the known covariates of all of its rows."""
+        values, scaled_known = self._scaled(series.frame, series.known, scaler, series.key)
+        return self.windows_before(cutoffs, values, scaled_known, series.static)
 
-    def _windows_before(
+    def windows_before(
         self, cutoffs: Tensor, values: Tensor, known: Tensor | None, static: NDArray[np.float32] | None
     ) -> Windows:
+        """Windows of scaled rows, with futures as long as an output."""
         shape = (self.context_length, self.output_length, len(self.targets))
         return Windows.before(cutoffs, values, *shape, known, None if static is None else torch.from_numpy(static))
 
     def _scaled(
         self, frame: pd.DataFrame, known: pd.DataFrame | None, scaler: Scaler, key: Hashable
     ) -> tuple[Tensor, Tensor | None]:
-        """Series and known covariates as the network sees them; a known covariate without a value gets its mean."""
+        """Series and known covariates as the network sees them."""
         of_series = "" if key is None else f" of series {key!r}"
         values = torch.from_numpy(scale_frame(frame, scaler, f"y{of_series}"))
-        return values, None if known is None else self._scaled_known(known, f"X{of_series}")
+        return values, None if known is None else self.scaled_known(known, f"X{of_series}")
 
-    def _scaled_known(self, known: pd.DataFrame, name: str) -> Tensor:
+    def scaled_known(self, known: pd.DataFrame, name: str) -> Tensor:
+        """Known covariates and calendar as the network sees them; one without a value gets its mean."""
         parts = []
         if self.known_scaler is not None:
             parts.append(np.nan_to_num(scale_frame(known, self.known_scaler, name)))
@@ -361,258 +382,3 @@ class FittedData:
         n_rows = self.context_length + self.output_length
         kept = None if known is None or not self.known else known.iloc[-n_rows:].copy()
         return FittedSeries(frame.iloc[-n_rows:].copy(), kept, scaler, static, number)
-
-
-class TrainingSeries(Protocol):
-    """Rows of one series, in memory or on the disk, as `learn` reads them."""
-
-    @property
-    def index(self) -> pd.Index:
-        """The time axis."""
-        ...
-
-    def rows(self, rows: slice, columns: list[Hashable]) -> pd.DataFrame:
-        """Some of the rows, in memory."""
-        ...
-
-    def pieces(self, start: int, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows from `start` to before `stop`, as many at a time as fit into memory."""
-        ...
-
-    def scaled(self, columns: list[Hashable], scale: Callable[[pd.DataFrame], NDArray[np.float32]]) -> NDArray:
-        """Every row, scaled piece by piece: (n_rows, n_columns)."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class FrameSeries:
-    """A DataFrame as a `TrainingSeries`: one piece."""
-
-    frame: pd.DataFrame
-
-    @property
-    def index(self) -> pd.Index:
-        """The time axis."""
-        return self.frame.index
-
-    def rows(self, rows: slice, columns: list[Hashable]) -> pd.DataFrame:
-        """Some of the rows."""
-        return self.frame[columns].iloc[rows]
-
-    def pieces(self, start: int, stop: int, columns: list[Hashable]) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """The rows from `start` to before `stop`."""
-        yield slice(start, stop), self.frame[columns].iloc[start:stop]
-
-    def scaled(self, columns: list[Hashable], scale: Callable[[pd.DataFrame], NDArray[np.float32]]) -> NDArray:
-        """Every row, scaled."""
-        return scale(self.frame[columns])
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Checked data of `fit`: series by name, and the covariates beside them.
-
-    Attributes
-    ----------
-    series : dict
-        A `TrainingSeries` by name; a single series has the name None.
-    names : dict
-        What to call each series in an error.
-    known : dict
-        The known covariates of every row of every series; frames without columns where the calendar alone is known,
-        empty where nothing is.
-    static : DataFrame or None
-        Covariates constant in time, a row for each series.
-    columns, targets, frequency, layout, calendar, known_columns
-        See `FittedData`.
-    """
-
-    series: Mapping[Hashable, TrainingSeries]
-    names: Mapping[Hashable, str]
-    columns: list[Hashable]
-    targets: list[Hashable]
-    frequency: Frequency
-    layout: Layout
-    calendar: list[str]
-    known_columns: list[Hashable]
-    known: Mapping[Hashable, pd.DataFrame]
-    static: pd.DataFrame | None
-
-    @property
-    def lengths(self) -> list[int]:
-        """Rows of each series."""
-        return [len(series.index) for series in self.series.values()]
-
-
-def read_training_data(
-    y: Any,
-    X: Any,
-    static: Any,
-    targets: Sequence[Hashable] | None,
-    calendar: Any,
-    scaling: str,
-    long: LongTable | None = None,
-) -> TrainingData:
-    """Check everything that `fit` is given; `long` says where long tables have names and time.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a column, a row, a series, an index or a covariate is not right; the message names it.
-    """
-    if isinstance(y, StoredSeries):
-        wanted = {"X": X is not None, "static": static is not None, "calendar": bool(calendar)}
-        for name in [name for name, is_wanted in wanted.items() if is_wanted]:
-            raise ValueError(f"{name} cannot be used with StoredSeries; keep covariates as columns beside the targets")
-        if scaling != "standard":
-            raise ValueError(f"StoredSeries are scaled in the 'standard' way, not by scaler={scaling!r}")
-        chosen, columns = order_columns(y.rows(slice(0, 1)), targets)
-        name = str(y.folder)
-        return TrainingData({None: y}, {None: name}, columns, chosen, y.frequency(), Layout(), [], [], {}, None)
-    panel = read_panel(y, missing=True, long=long)
-    warn_of_counting_columns(panel)
-    frequency = panel.frequency()
-    first = next(iter(panel.frames.values()))
-    chosen, columns = order_columns(first, targets)
-    features = choose_calendar(calendar, first.index, frequency)
-    names = {key: panel.name_of(key) for key in panel.frames}
-    known_columns, known = _read_known(X, panel, bool(features))
-    if static is not None:
-        if panel.layout.kind == "single":
-            raise ValueError("static tells the series of a panel apart, and y is a single one")
-        static = read_static(static if long is None else long.names_of(static))
-        lacking = [key for key in panel.frames if key not in static.index]
-        if lacking:
-            raise ValueError(f"static lacks the series {lacking}; give a row for each")
-    series = {key: FrameSeries(frame) for key, frame in panel.frames.items()}
-    return TrainingData(series, names, columns, chosen, frequency, panel.layout, features, known_columns, known, static)
-
-
-def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable], dict[Hashable, pd.DataFrame]]:
-    if X is None:
-        return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
-    axes = {key: frame.index for key, frame in panel.frames.items()}
-    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name, long=panel.layout.long).beside(panel)
-    lacking = [key for key in panel.frames if key not in given.frames]
-    if lacking:
-        raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
-    rows = {key: select_rows(given.frames[key], frame.index, given.name_of(key)) for key, frame in panel.frames.items()}
-    return given.columns, rows
-
-
-def learn(
-    data: TrainingData,
-    n_training: Sequence[int],
-    horizon: int,
-    lengths: Lengths,
-    scaling: str,
-    log1p: bool,
-    bounds: Bounds,
-    cutoffs: Callable[[int, int], Tensor],
-) -> tuple[FittedData, Windows]:
-    """What a forecaster keeps of its training data, and every window of them, scaled by the training rows.
-
-    Parameters
-    ----------
-    data : TrainingData
-    n_training : sequence of int
-        Rows of each series that train; the newer ones are held out.
-    horizon, lengths, scaling, log1p, bounds
-        See `FittedData`.
-    cutoffs : callable
-        Rows and training rows of a series to the cutoffs of its windows.
-
-    Raises
-    ------
-    ValueError
-        If a target has no value in the training rows, or a value does not suit the scaling or the bounds; the message
-        names it.
-    """
-    columns, targets = data.columns, data.targets
-    known_scaler = static_scaler = None
-    if data.known_columns:
-        known_rows = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
-        known_scaler = Scaler.fit(np.concatenate(known_rows), "standard")
-    statics: dict[Hashable, NDArray[np.float32]] = {}
-    if data.static is not None:
-        static_scaler = Scaler.fit(data.static.to_numpy(), "standard")
-        scaled = static_scaler.transform(data.static.loc[list(data.series)].to_numpy())
-        statics = dict(zip(data.series, scaled, strict=True))
-    fitted = FittedData(
-        horizon, lengths, scaling, log1p, columns, targets, data.frequency, data.layout, {}, data.calendar,
-        data.known_columns, [] if data.static is None else list(data.static.columns), known_scaler, static_scaler,
-        bounds,
-    )  # fmt: skip
-    series: dict[Hashable, FittedSeries] = {}
-    parts: list[Windows] = []
-    scalers: dict[str, tuple[Scaler, Scaler]] = {}
-    for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
-        name = data.names[key]
-        _check_targets(rows, n_rows, columns, targets, log1p, bounds, name)
-        training = partial(_frames, rows, 0, n_rows, columns)
-        unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
-        held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
-        scaler = unbounded.bounded_by(frame.to_numpy() for frame in held_out)
-        scalers[name] = unbounded, scaler
-        scale = partial(scale_frame, scaler=scaler, name=name)
-        values = torch.from_numpy(rows.scaled(columns, scale))
-        known, static = data.known.get(key), statics.get(key)
-        scaled_known = None if known is None else fitted._scaled_known(known, f"X{name.removeprefix('y')}")
-        at = cutoffs(len(rows.index), n_rows)
-        parts.append(fitted._windows_before(at, values, scaled_known, static))
-        n_kept = lengths.context + lengths.output
-        history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
-        series[key] = fitted.newest(history, known, scaler, static, number)
-    warn_of_raised_scales(scalers, columns)
-    return replace(fitted, series=series), Windows.join(parts)
-
-
-def fit_scaler(
-    frames: Callable[[], Iterable[pd.DataFrame]],
-    columns: Sequence[Hashable],
-    n_targets: int,
-    scaling: str,
-    log1p: bool,
-    name: str,
-) -> Scaler:
-    """The scaling by some rows; where they come in several pieces, only in the "standard" way.
-
-    Raises
-    ------
-    ValueError
-        If nothing is to be scaled, and a column moves too little for a network to see.
-    """
-    logarithmic = np.array([False] * (len(columns) - n_targets) + [log1p] * n_targets)
-    if scaling == "none":
-        check_moves(next(iter(frames())).to_numpy(), list(columns), name, "scaler='standard'")
-    return Scaler.fit_pieces(lambda: (frame.to_numpy() for frame in frames()), logarithmic, scaling)
-
-
-def _frames(rows: TrainingSeries, start: int, stop: int, columns: list[Hashable]) -> Iterator[pd.DataFrame]:
-    for _, frame in rows.pieces(start, stop, columns):
-        yield frame
-
-
-def _check_targets(
-    rows: TrainingSeries,
-    n_training: int,
-    columns: list[Hashable],
-    targets: list[Hashable],
-    log1p: bool,
-    bounds: Bounds,
-    name: str,
-) -> None:
-    """Refuse a series with a target that has no value in its training rows, leaves its bounds or has no logarithm."""
-    observed = np.zeros(len(targets), dtype=bool)
-    for frame in _frames(rows, 0, n_training, columns):
-        observed |= frame[targets].notna().any().to_numpy()
-    if not observed.all():
-        empty = targets[int(observed.argmin())]
-        raise ValueError(
-            f"{name} column {empty!r} has no value in rows {rows.index[0]} to {rows.index[n_training - 1]}"
-        )
-    if log1p or bounds.is_bounded:
-        for frame in _frames(rows, 0, len(rows.index), columns):
-            if log1p:
-                check_above_minus_one(frame, targets, name)
-            bounds.check(frame, targets, name)

@@ -289,3 +289,24 @@ def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: 
             f"{name} column {columns[column]!r} has a standard deviation of {scale[column]:.1e}, too small for a "
             f"network to see: scale it, e.g. with {cure}"
         )
+
+
+def fit_scaler(
+    frames: Callable[[], Iterable[pd.DataFrame]],
+    columns: Sequence[Hashable],
+    n_targets: int,
+    scaling: str,
+    log1p: bool,
+    name: str,
+) -> Scaler:
+    """The scaling by some rows; where they come in several pieces, only in the "standard" way.
+
+    Raises
+    ------
+    ValueError
+        If nothing is to be scaled, and a column moves too little for a network to see.
+    """
+    logarithmic = np.array([False] * (len(columns) - n_targets) + [log1p] * n_targets)
+    if scaling == "none":
+        check_moves(next(iter(frames())).to_numpy(), list(columns), name, "scaler='standard'")
+    return Scaler.fit_pieces(lambda: (frame.to_numpy() for frame in frames()), logarithmic, scaling)

@@ -13,6 +13,7 @@ from joblib import delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from samovar_forecast.data.fitted_data import OneSeries
 from samovar_forecast.data.panel import read_panel
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units
@@ -22,22 +23,19 @@ from samovar_forecast.training.progress import counted
 
 def backtest(
     fitted: Fitted,
-    frame: pd.DataFrame,
-    X: pd.DataFrame | None,
+    series: OneSeries,
     start: Hashable | None,
     stride: int,
     quantiles: Sequence[float] | None,
-    key: Hashable = None,
-    static: NDArray[np.float32] | None = None,
     model: str = "",
 ) -> xr.Dataset:
-    """Forecasts of one series, of the name `key`, after every cutoff; see `Forecaster.backtest`."""
-    data = fitted.data
+    """Forecasts of one series after every cutoff; see `Forecaster.backtest`."""
+    data, frame, key = fitted.data, series.frame, series.key
     cutoffs = cutoffs_inside(frame, data.context_length, data.horizon, start, stride, key)
     levels = [float(level) for level in (() if quantiles is None else quantiles)]
     # A series that training has not seen is scaled by the rows before the first cutoff: nothing looks ahead.
     scaler = data.scaler_of(key, frame.iloc[: cutoffs[0]])
-    windows = data.windows(frame, cutoffs, data.horizon, scaler, key=key, X=X, static=static)
+    windows = data.windows(series, cutoffs, data.horizon, scaler)
     forecast, by_level = forecast_in_units(fitted, windows, {key: scaler}, data.horizon, levels)
     actual = np.lib.stride_tricks.sliding_window_view(frame[data.targets].to_numpy(), data.horizon, axis=0)[cutoffs]
     dims = ("cutoff", "step", "series")

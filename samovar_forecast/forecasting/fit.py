@@ -14,10 +14,11 @@ from joblib import delayed
 from sklearn.utils import check_random_state
 
 from samovar_forecast.data.bounds import Bounds
-from samovar_forecast.data.fitted_data import FittedData, TrainingData, learn
+from samovar_forecast.data.fitted_data import FittedData
 from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
 from samovar_forecast.data.season import season_length
 from samovar_forecast.data.stored_series import StoredSeries
+from samovar_forecast.data.training_data import TrainingData, learn
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate

@@ -7,13 +7,11 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from samovar_forecast.data.fitted_data import FittedData
+from samovar_forecast.data.fitted_data import FittedData, Given
 from samovar_forecast.data.frames import check_observed
-from samovar_forecast.data.panel import Panel
 from samovar_forecast.data.scaling import Scaler, scale_frame
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
@@ -22,24 +20,14 @@ from samovar_forecast.forecasting.outages import Outages, find_outages
 from samovar_forecast.forecasting.rolling import forecast_batches
 
 
-def newest_windows(
-    data: FittedData,
-    panel: Panel,
-    given: Mapping[Hashable, pd.DataFrame],
-    statics: Mapping[Hashable, NDArray[np.float32]],
-    steps: int,
-) -> tuple[Windows, dict[Hashable, Scaler]]:
+def newest_windows(data: FittedData, given: Given, steps: int) -> tuple[Windows, dict[Hashable, Scaler]]:
     """The newest context of every series as one set of windows, and the scaling of each series by its name.
 
     Parameters
     ----------
     data : FittedData
-    panel : Panel
-        Checked histories.
-    given : mapping
-        Known covariates of the steps to forecast, by series.
-    statics : mapping
-        Scaled static covariates, by series.
+    given : Given
+        Histories, and the known covariates of the steps to forecast.
     steps : int
         Steps to forecast.
 
@@ -51,18 +39,17 @@ def newest_windows(
     """
     parts: list[Windows] = []
     scalers: dict[Hashable, Scaler] = {}
-    for key, whole in panel.frames.items():
-        frame, name = whole.iloc[-data.context_length :], panel.name_of(key)
+    for one in given.series():
+        key, whole, name = one.key, one.frame, given.panel.name_of(one.key)
+        frame = whole.iloc[-data.context_length :]
         dead = frame[data.targets].isna().all()
         if dead.all():
             check_observed(frame, data.targets, name)
         if dead.any() and data.is_panel and key not in data.series:  # then no level is known from training either
             check_observed(whole, data.targets, name)
         scalers[key] = scaler = data.scaler_of(key, whole)
-        windows = data.windows(
-            frame, np.array([len(frame)]), steps, scaler,
-            key=key, X=given.get(key), static=statics.get(key), n_future=steps,
-        )  # fmt: skip
+        newest = one._replace(frame=frame)
+        windows = data.windows(newest, np.array([len(frame)]), steps, scaler, n_future=steps)
         if dead.any() and len(whole) > len(frame):
             last_known = whole.iloc[: -len(frame)].ffill().iloc[-1:]
             windows = windows.after_row(torch.from_numpy(scale_frame(last_known, scaler, name)))

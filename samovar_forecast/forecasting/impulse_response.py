@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samovar_forecast.data.fitted_data import FittedData
+from samovar_forecast.data.fitted_data import FittedData, OneSeries
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.backtest import backtest, check_count, cutoff_labels, first_cutoff
@@ -26,19 +26,16 @@ KINDS = ("unit", "deviation", "cholesky")
 
 def impulse_response(
     fitted: Fitted,
-    frame: pd.DataFrame,
-    X: pd.DataFrame | None,
-    static: NDArray[np.float32] | None,
+    series: OneSeries,
     shock: str | pd.DataFrame,
     steps: int,
     start: Hashable | None,
     stride: int,
     coverage: float,
-    key: Hashable = None,
     model: str = "",
 ) -> xr.Dataset:
-    """Responses of one series, of the name `key`; see `Forecaster.impulse_response`."""
-    data = fitted.data
+    """Responses of one series; see `Forecaster.impulse_response`."""
+    data, frame = fitted.data, series.frame
     check_count("steps", steps)
     check_count("stride", stride)
     if not 0 < coverage < 1:
@@ -47,10 +44,10 @@ def impulse_response(
         cutoffs = np.array([len(frame)])
     else:
         cutoffs = np.arange(first_cutoff(frame.index, start, data.context_length, "y"), len(frame) + 1, stride)
-    scaler = data.scaler_of(key, frame.iloc[: cutoffs[0]])
-    shocks = _shocks(fitted, frame, X, static, shock, scaler, key)
+    scaler = data.scaler_of(series.key, frame.iloc[: cutoffs[0]])
+    shocks = _shocks(fitted, series, shock, scaler)
     n_future = max(0, int(cutoffs[-1]) + steps - len(frame))
-    windows = data.windows(frame, cutoffs, steps, scaler, key=key, X=X, static=static, n_future=n_future)
+    windows = data.windows(series, cutoffs, steps, scaler, n_future=n_future)
     response = _responses(fitted, windows, scaler, shocks.to_numpy(), steps)
     dims = ("shock", "series", "step")
     units = {"units": "units of the series"}
@@ -123,15 +120,7 @@ def _shocked(scaler: Scaler, newest: NDArray[np.float32], shock: NDArray[np.floa
     return np.where(shock == 0, newest, scaler.transform(values))
 
 
-def _shocks(
-    fitted: Fitted,
-    frame: pd.DataFrame,
-    X: pd.DataFrame | None,
-    static: NDArray[np.float32] | None,
-    shock: str | pd.DataFrame,
-    scaler: Scaler,
-    key: Hashable,
-) -> pd.DataFrame:
+def _shocks(fitted: Fitted, series: OneSeries, shock: str | pd.DataFrame, scaler: Scaler) -> pd.DataFrame:
     """One shock in each column, in the units of the data, with a row for each column of the data."""
     data = fitted.data
     columns = pd.Index(data.columns, tupleize_cols=False)
@@ -149,7 +138,7 @@ def _shocks(
         return pd.DataFrame(np.eye(len(columns)), columns, columns)
     if shock == "deviation":
         return pd.DataFrame(np.diag(_deviations(data, scaler)), columns, columns)
-    errors = backtest(fitted, frame, X, None, 1, None, key, static)
+    errors = backtest(fitted, series, None, 1, None)
     residuals = (errors["actual"] - errors["forecast"]).isel(step=0).transpose("cutoff", "series").to_numpy()
     residuals = residuals[~np.isnan(residuals).any(1)]
     if len(residuals) <= len(data.targets):

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samovar_forecast.data.fitted_data import FittedData
+from samovar_forecast.data.fitted_data import FittedData, OneSeries
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.backtest import cutoff_labels, cutoffs_inside
@@ -161,22 +161,14 @@ def explain(
 
 
 def explain_backtest(
-    fitted: Fitted,
-    frame: pd.DataFrame,
-    X: pd.DataFrame | None,
-    start: Hashable | None,
-    stride: int,
-    choice: Choice,
-    key: Hashable = None,
-    static: NDArray[np.float32] | None = None,
-    model: str = "",
+    fitted: Fitted, series: OneSeries, start: Hashable | None, stride: int, choice: Choice, model: str = ""
 ) -> xr.Dataset:
-    """Lag matrices of one series, of the name `key`, at every cutoff; see `Forecaster.explain_backtest`."""
-    data, network = fitted.data, fitted.network
+    """Lag matrices of one series at every cutoff; see `Forecaster.explain_backtest`."""
+    data, network, frame = fitted.data, fitted.network, series.frame
     choice.check_size(4)  # mean, squares and the batch at work
-    cutoffs = cutoffs_inside(frame, data.context_length, steps_read(data), start, stride, key)
-    scaler = data.scaler_of(key, frame.iloc[: cutoffs[0]])
-    windows = data.windows(frame, cutoffs, steps_read(data), scaler, key=key, X=X, static=static)
+    cutoffs = cutoffs_inside(frame, data.context_length, steps_read(data), start, stride, series.key)
+    scaler = data.scaler_of(series.key, frame.iloc[: cutoffs[0]])
+    windows = data.windows(series, cutoffs, steps_read(data), scaler)
     past, covariates = _at_network(network, windows)
     mean, squares = np.zeros(choice.shape), np.zeros(choice.shape)
     course = np.empty((len(cutoffs), *choice.shape[:3]))

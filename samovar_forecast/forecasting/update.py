@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from samovar_forecast.data.fitted_data import FittedData
+from samovar_forecast.data.fitted_data import FittedData, Given
 from samovar_forecast.data.frames import check_observed, read_frame
-from samovar_forecast.data.panel import Panel
 from samovar_forecast.data.time_axis import continue_index
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fit import train_further
@@ -20,25 +17,14 @@ from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.split import split_windows, window_cutoffs
 
 
-def update(
-    fitted: Fitted,
-    panel: Panel,
-    given: Mapping[Hashable, pd.DataFrame],
-    statics: Mapping[Hashable, NDArray[np.float32]],
-    config: TrainingConfig | None,
-    freeze: Sequence[str] = (),
-) -> Fitted:
+def update(fitted: Fitted, given: Given, config: TrainingConfig | None, freeze: Sequence[str] = ()) -> Fitted:
     """The forecaster with new rows taken in.
 
     Parameters
     ----------
     fitted : Fitted
-    panel : Panel
-        Checked new rows; those that are known already replace the old ones.
-    given : mapping
-        Known covariates of the new rows, by series.
-    statics : mapping
-        Scaled static covariates, by series.
+    given : Given
+        New rows; those that are known already replace the old ones.
     config : TrainingConfig or None
         How to train on every window with a target among the new rows. None: the weights stay.
     freeze : sequence of str
@@ -53,18 +39,18 @@ def update(
     data = fitted.data
     parts: list[Windows] = []
     series = {}
-    for key, new in panel.frames.items():
-        frame = _continued(data, key, new, panel.name_of(key), trains=config is not None)
-        known = data.known_rows(given.get(key), frame.index, key)
+    for new in given.series():
+        key, name = new.key, given.panel.name_of(new.key)
+        frame = _continued(data, key, new.frame, name, trains=config is not None)
+        one = new._replace(frame=frame, known=data.known_rows(new.known, frame.index, key))
         scaler = data.scaler_of(key, frame)
         if config is not None:
             cutoffs = window_cutoffs(len(frame), len(frame), data.context_length, data.output_length)
-            part = data.training_windows(frame, cutoffs, scaler, key=key, known=known, static=statics.get(key))
-            parts.append(part)
-        series[key] = data.newest(frame, known, scaler, statics.get(key), data.number_of(key))
+            parts.append(data.training_windows(one, cutoffs, scaler))
+        series[key] = data.newest(frame, one.known, scaler, one.static, data.number_of(key))
     network, summary = fitted.network, fitted.summary
     if config is not None:
-        n_new = [len(new) for new in panel.frames.values()]
+        n_new = [len(new) for new in given.panel.frames.values()]
         windows, _ = split_windows(Windows.join(parts), [0] * len(parts), n_new)
         network, summary = train_further(fitted, config, windows, freeze)
     return replace(fitted, network=network, summary=summary, data=data.with_series(series))
