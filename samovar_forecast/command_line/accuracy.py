@@ -66,15 +66,6 @@ def first_unseen_row(
     return start
 
 
-def check_picture(path: Path) -> None:
-    """Refuse a kind of picture that cannot be written before any work is done."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    known = sorted(FigureCanvasBase.get_supported_filetypes())
-    if path.suffix.removeprefix(".").lower() not in known:
-        raise ValueError(f"--plot {path} must end in one of {known}")
-
-
 def check_reports() -> None:
     """Refuse a report before any work is done where the package that draws it is missing."""
     if find_spec("plotly") is None:
@@ -172,14 +163,6 @@ def _print_intervals(evaluations: Evaluations) -> None:
     Console().print(table)
 
 
-def save_plot(frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
-    """Write the picture of a backtest."""
-    from samovar_forecast.evaluation.pictures import plot_forecasts
-
-    plot_forecasts(frame, result.backtest, reference=result.naive).savefig(path, dpi=150)
-    tell(f"saved {path}")
-
-
 def save_report(forecaster: Forecaster, frame: pd.DataFrame, result: Evaluation, path: Path) -> None:
     """Write the report of a backtest, with a reading of the model where one model made all forecasts."""
     from samovar_forecast.evaluation.report import write_report
@@ -188,34 +171,6 @@ def save_report(forecaster: Forecaster, frame: pd.DataFrame, result: Evaluation,
         forecaster.report(result.backtest, path, y=frame, reference=result.naive)
     else:
         write_report(path, frame, result.backtest, reference=result.naive)
-    tell(f"saved {path}")
-
-
-def save_forecast_plot(
-    forecaster: Forecaster, y: Any, points: Any, intervals: Any, coverage: float | None, path: Path
-) -> None:
-    """Write the picture of a forecast, after the history given or that of training; of many series, six panels."""
-    import pandas as pd
-
-    from samovar_forecast.data.panel import read_panel
-    from samovar_forecast.evaluation.pictures import MOST_PANELS, plot_forecast
-    from samovar_forecast.evaluation.pictures.style import heading, panels
-
-    targets = forecaster.targets_
-    histories = forecaster.fitted_.data.read_history(y).frames
-    forecasts = read_panel(points, "the forecast", missing=True).frames
-    bands = {} if intervals is None else read_panel(intervals, "the intervals", missing=True).frames
-    share = 0.0 if coverage is None else coverage
-    levels = pd.MultiIndex.from_product([targets, [0.5 - share / 2, 0.5 + share / 2]])
-    shown = [(key, target) for key in forecasts for target in targets][:MOST_PANELS]
-    figure, axes = panels(None, len(shown), 10.5, 2.4, share_x=None in forecasts)
-    for (key, target), ax in zip(shown, axes, strict=True):
-        band = bands[key].set_axis(levels, axis=1) if key in bands else None
-        title = str(target) if key is None else f"{label_of(key)}: {target}"
-        forecast = forecasts[key].set_axis(targets, axis=1)
-        plot_forecast(histories[key], forecast, band, series=[target], title=title, ax=ax)
-    heading(figure, f"{type(forecaster).__name__.removesuffix('Forecaster')}, {len(forecast)} steps ahead")
-    figure.savefig(path, dpi=150)
     tell(f"saved {path}")
 
 

@@ -9,14 +9,11 @@ import typer
 from rich.console import Console
 
 from samovar_forecast.command_line.accuracy import (
-    check_picture,
     check_reports,
     first_test_row,
     first_unseen_row,
     print_json,
     print_table,
-    save_forecast_plot,
-    save_plot,
     save_report,
 )
 from samovar_forecast.command_line.benchmark import benchmark
@@ -48,6 +45,15 @@ from samovar_forecast.command_line.options import (
     words_of,
 )
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
+from samovar_forecast.command_line.pictures import (
+    METAVAR,
+    OF_BACKTESTS,
+    check_picture,
+    pictures_asked,
+    save_forecast_plot,
+    save_losses,
+    save_pictures_of_backtest,
+)
 from samovar_forecast.command_line.search import compare, tune
 from samovar_forecast.command_line.telling import tell, with_quiet
 from samovar_forecast.command_line.understood import understood
@@ -93,10 +99,14 @@ def fit(
     layout: Any = None,
     init_from: InitFrom = None,
     freeze: Freeze = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the losses by epoch to write, e.g. losses.png.")] = None,
     **settings: Any,
 ) -> None:
     """Train a forecaster on all rows of a file and save it."""
     check_output(output)
+    if plot is not None:
+        check_output(plot)
+        check_picture(plot)
     source = None if init_from is None else load(init_from)
     forecaster = build(model, source, settings)
     names = split_names(series)
@@ -106,6 +116,8 @@ def fit(
         tell(understood(panel, layout, names, forecaster.targets, covariates))
         train(forecaster, in_one(panel), in_one(covariates), static=rows, init_from=source, freeze=split_names(freeze))
     keep(forecaster, output)
+    if plot is not None:
+        save_losses(forecaster, plot)
 
 
 @app.command()
@@ -181,7 +193,14 @@ def backtest(
     refit_every: Annotated[
         int | None, typer.Option(help="Train anew after so many rows, on all rows before; for a single series.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Picture to write, e.g. forecasts.png.")] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=METAVAR,
+            help="Picture to write, e.g. forecasts.png, or errors=errors.png, calibration=calibration.png; again for "
+            "another one.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Report to write, one HTML file with all charts, e.g. report.html.")
     ] = None,
@@ -196,21 +215,21 @@ def backtest(
     """Measure forecasts of the newest rows beside the seasonal naive forecast."""
     from samovar_forecast.evaluation.accuracy import evaluate
 
-    if plot is not None:
-        check_output(plot)
-        check_picture(plot)
+    pictures = pictures_asked(plot, OF_BACKTESTS, default="forecasts")
     if report is not None:
         check_output(report)
         check_reports()
     levels = settings.pop("quantiles", None) if model_file is not None else settings.get("quantiles")
+    if "calibration" in pictures and (levels is None or len(levels) < 2):
+        raise ValueError(f"--plot calibration={pictures['calibration']} needs intervals: --quantiles 0.1,0.5,0.9")
     if refit_every is not None and (model_file is not None or series is not None):
         raise ValueError("--refit-every trains a single series anew; leave --model-file and --series out")
     trained = None if model_file is None else load_to_test(model_file, model, static, settings)
     names = split_names(series)
     if trained is not None and model_file is not None:
         names = names or names_of_training(trained, model_file)
-    for option, path in (("--plot", plot), ("--report", report)):
-        if path is not None and names:
+    for option, wanted in (("--plot", pictures), ("--report", report)):
+        if wanted and names:
             raise ValueError(f"{option} draws a single series; leave it or --series out")
     panel = read_training(data, layout, names) if trained is None else read_series(data, layout, names, trained)
     X, rows = read_known(known, layout, names, trained), read_static(static, layout, names)
@@ -248,8 +267,8 @@ def backtest(
         print_json(results)
     else:
         print_table(results)
-    if plot is not None:
-        save_plot(panel.frames[None], results[None], plot)
+    if pictures:
+        save_pictures_of_backtest(pictures, panel.frames[None], results[None])
     if report is not None:
         save_report(trained, panel.frames[None], results[None], report)
 
@@ -296,5 +315,5 @@ def demo(
     console.print(f"The mean scaled error (MASE) is {verdict} that of the seasonal naive forecast.", highlight=False)
     forecaster.save(out / MODEL_FILE)
     tell(f"saved {out / MODEL_FILE}")
-    save_plot(frame, result, out / "forecasts.png")
+    save_pictures_of_backtest({"forecasts": out / "forecasts.png"}, frame, result)
     console.print(f"Try next: samovar-forecast predict {out / MODEL_FILE}", soft_wrap=True)

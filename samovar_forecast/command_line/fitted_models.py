@@ -12,6 +12,7 @@ from samovar_forecast.command_line.files import in_one, names_of_training, read_
 from samovar_forecast.command_line.forecasters import keep, load, load_for_frames
 from samovar_forecast.command_line.options import Freeze, Known, Series, Static, split_names, with_table_format
 from samovar_forecast.command_line.outputs import check_output, kept_when_interrupted
+from samovar_forecast.command_line.pictures import METAVAR, OF_READINGS, pictures_asked, save_pictures_of_reading
 from samovar_forecast.command_line.telling import tell, with_quiet
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ def explain(
     influence: Annotated[
         bool, typer.Option("--influence", help="Write what each past row does, also for models that have parts.")
     ] = False,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=METAVAR,
+            help="Picture to write, e.g. influence.png, or lag-matrices=lags.png, responses=..., attention=..., and of "
+            "SAMoVAR and FixedVAR contributions=..., paths=...; again for another one.",
+        ),
+    ] = None,
     series: Series = None,
     known: Known = None,
     layout: Any = None,
@@ -89,6 +98,7 @@ def explain(
     if output is not None:
         check_output(output)
         check_ending(output)
+    pictures = pictures_asked(plot, OF_READINGS, default="influence")
     forecaster = load_for_frames(model_file)
     names = split_names(series) or names_of_training(forecaster, model_file) if data or known else []
     y = None if data is None else in_one(read_series(data, layout, names, forecaster))
@@ -97,6 +107,7 @@ def explain(
         reading = forecaster.explain(y, X, lag_matrices=False, influence=influence)
         if not influence and "contribution" not in reading:
             reading, influence = forecaster.explain(y, X, lag_matrices=False), True
+        save_pictures_of_reading(pictures, forecaster, y, X)
     table = _influence_of(reading) if influence else _parts_of(reading)
     if output is None:
         typer.echo(table.to_csv(float_format="%.6g"), nl=False)

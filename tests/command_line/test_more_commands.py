@@ -66,6 +66,37 @@ def test_explain_writes_parts_that_add_up(folder, y):
     np.testing.assert_allclose(influence["influence"], expected.values.ravel(), rtol=1e-5)
 
 
+def is_picture(path):
+    return Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_reading_can_be_drawn(folder):
+    call("fit", "sales.csv", *TINY, "--plot", "losses.png")
+    kinds = ["contributions", "influence", "lag-matrices", "paths", "responses"]
+    asked = [part for kind in kinds for part in ("--plot", f"{kind}={kind}.png")]
+    call("explain", "model.safetensors", "-o", "parts.csv", *asked)
+    assert all(is_picture(f"{name}.png") for name in ["losses", *kinds])
+    refusal = refused("explain", "model.safetensors", "-o", "parts.csv", "--plot", "attention=a.png")
+    assert "--plot attention=a.png: SAMoVAR has no such parts; influence" in refusal
+    call("fit", "sales.csv", "--model", "samformer", *TINY[:10], "-o", "other")
+    call("explain", "other", "-o", "influence.csv", "--plot", "attention=attention.png", "--plot", "plain.png")
+    assert is_picture("attention.png")
+    assert is_picture("plain.png")
+    assert "--plot paths=p.png: " in refused("explain", "other", "-o", "a.csv", "--plot", "paths=p.png")
+
+
+def test_every_picture_of_a_backtest_can_be_drawn(folder):
+    asked = [part for kind in ("errors", "calibration") for part in ("--plot", f"{kind}={kind}.png")]
+    call("backtest", "sales.csv", *TINY, "--quantiles", "0.1,0.5,0.9", "--plot", "forecasts.png", *asked)
+    assert all(is_picture(f"{name}.png") for name in ("forecasts", "errors", "calibration"))
+    refusal = refused("backtest", "sales.csv", *TINY, "--plot", "calibration=c.png")
+    assert "needs intervals: --quantiles 0.1,0.5,0.9" in refusal
+    refusal = refused("backtest", "sales.csv", *TINY, "--plot", "error=e.png")
+    assert "no picture 'error' here; there are forecasts, errors, cal" in refusal
+    twice = ["--plot", "a.png", "--plot", "forecasts=b.png"]
+    assert "two files for the picture 'forecasts': a.png and b.png" in refused("backtest", "sales.csv", *TINY, *twice)
+
+
 def test_export_writes_what_onnxruntime_reads(folder):
     import onnxruntime
 
