@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-WIDE = ("Solar", "ECL", "Traffic", "PEMS03", "PEMS04", "PEMS07", "PEMS08")  # more than 100 series
+# Data of more than 100 series, and the width of a token there: 32 times the root of their number, rounded down.
+WIDE = {
+    "Solar": 352, "ECL": 544, "Traffic": 928, "PEMS03": 576, "PEMS04": 544, "PEMS07": 928, "PEMS08": 416,
+}  # fmt: skip
 ADAM = {"weight_decay": 0.0, "adam_betas": (0.9, 0.999), "gradient_clip": None, "average_weights": None}
 
 # Lu & Yang, ICML 2025, arXiv 2502.07244, appendix and scripts: AdamW at 6e-4, linear warm-up and decay over 100 epochs,
@@ -19,7 +22,8 @@ _VAR: dict[str, dict[str, Any]] = {
         "schedule": "onecycle", "max_epochs": 100, "patience": 12, "loss": "mse", "average_weights": None,
         "batch_size": 32, "n_layers": 3, "n_heads": 8, "dropout": 0.1,
     },
-    **{data: {"batch_size": 8, "accumulate_batches": 4} for data in WIDE},
+    "Weather": {"d_model": 128},
+    **{data: {"batch_size": 8, "accumulate_batches": 4, "d_model": width} for data, width in WIDE.items()},
 }  # fmt: skip
 
 PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {

@@ -22,7 +22,7 @@ from samovar_forecast.files.older_formats import modernise
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.training.fingerprints import digest_of
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 LONGEST_HEADER = 2**26  # enough for hundreds of thousands of series; parsing takes several times the text
 _HEADER, _DIGEST = "samovar_forecast", "sha256"
 _PACKAGE = "samovar_forecast.forecasters"  # the home of the classes in files that name none

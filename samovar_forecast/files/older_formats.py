@@ -7,14 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samovar_forecast.networks.segment_network import published_width
+
 
 def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Turn a header of format 1 to 4, and its tensors, into those of the newest format; in place.
+    """Turn a header of format 1 to 5, and its tensors, into those of the newest format; in place.
 
     The first format knew one series and no intervals. Up to the second, tuples were written as lists. Up to the third,
     classes were those of this package, and a calibration had one curve per target, which `Calibration` reads. Up to the
     fourth, there were no bounds, segments were forecast one at a time, and networks that embed the calendar embedded
-    the known covariates too.
+    the known covariates too. Up to the fifth, networks of segments had the published width where none was given.
 
     Raises
     ------
@@ -44,3 +46,6 @@ def modernise(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         header["lengths"] = {"context": header.pop("context_length"), "output": output, "segment": segment}
         if header["calibration"] is not None:
             header["calibration"]["horizon"] = given["horizon"]
+    given = header["hyperparameters"]
+    if header["format"] <= 5 and "segment_length" in given and given.get("d_model") is None:
+        given["d_model"] = published_width(len(header["columns"]))

@@ -70,6 +70,15 @@ def test_files_of_the_second_format_are_read(kind, tmp_path):
     assert np.array_equal(Forecaster.load(tmp_path / "model").predict(X=X, horizon=8), forecast)
 
 
+def test_wide_networks_of_format_5_had_the_published_width(tmp_path):
+    y = waves(100, 16)
+    wide = SAMoVARForecaster(**TINY | {"max_steps": 1, "d_model": 128}).fit(y)
+    wide.save(tmp_path / "model")
+    hyperparameters = header_of(tmp_path / "model")["hyperparameters"] | {"d_model": None}
+    change_header(tmp_path / "model", format=5, hyperparameters=hyperparameters)
+    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "model").predict(), wide.predict())
+
+
 def test_tuples_stay_tuples_and_lists_stay_lists(tmp_path):
     y = waves().set_axis([("a", 1), ("a", 2), "b"], axis=1)
     for targets in ([("a", 2), "b"], (("a", 2), "b"), None):
@@ -112,7 +121,7 @@ def test_a_digest_covers_the_header_too(path):
     """Not the weights alone: a context, a scale or a column's name that changed would go unnoticed."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 5'):
+    for text in (b'"horizon\\": 8', b"s1", b"SAMoVARForecaster", b'"n_rows\\": 3', b'"format\\": 6'):
         at = content.index(text) + len(text) - 1
         assert at < length
         changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
