@@ -26,7 +26,7 @@ from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.forecast import forecast_in_units, newest_windows
 from samovar_forecast.forecasting.in_sample import forecast_in_sample, score
-from samovar_forecast.forecasting.intervals import Calibration
+from samovar_forecast.forecasting.intervals import Calibration, interval_levels
 from samovar_forecast.forecasting.update import update
 from samovar_forecast.hyperparameters import cite
 from samovar_forecast.networks.network import ForecastNetwork
@@ -319,11 +319,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         ValueError
             As `predict_quantiles`; and if `coverage` is not inside (0, 1).
         """
-        if isinstance(coverage, (Sequence, np.ndarray)):
-            raise TypeError(f"coverage must be one number, got {coverage!r}; call predict_interval for each of them")
-        if not 0 < coverage < 1:
-            raise ValueError(f"coverage must be a number inside (0, 1), got {coverage}")
-        levels = [round(0.5 - coverage / 2, 12), round(0.5 + coverage / 2, 12)]
+        levels = interval_levels(coverage)
         bounds = ["lower", "upper"]
         columns = pd.MultiIndex.from_product([self._fitted().data.targets, bounds], names=["series", "bound"])
         return self._quantile_frames(levels, columns, y, X, horizon, static)
@@ -1008,7 +1004,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         forecaster.fitted_ = fitted
         return forecaster
 
-    def to_onnx(self, path: str | PathLike[str]) -> None:
+    def to_onnx(self, path: str | PathLike[str], coverage: float | None = None) -> None:
         """Write the steps forecast at once as an ONNX file, from histories in units to forecasts in units.
 
         Scaling, logarithms, missing values and trained quantiles are inside. The inputs are `history` (batch,
@@ -1018,16 +1014,26 @@ class Forecaster(TrainingConfig, BaseEstimator):
         (batch, output, targets) and, where quantiles were trained, `quantiles` with the levels as last dimension. All
         names are in the file's metadata, as JSON.
 
+        Parameters
+        ----------
+        path : path
+        coverage : float or None
+            With the further outputs `lower` and `upper`, both (batch, output, targets): the interval that
+            `predict_interval` gives at this coverage.
+
         Raises
         ------
         NotFittedError
             If called before `fit`.
         ImportError
             If the extra ``samovar-forecast[onnx]`` is not installed.
+        TypeError, ValueError
+            If the forecaster has no interval of this coverage; see `predict_interval`.
         """
         from samovar_forecast.forecasting.exported import write_onnx
 
-        write_onnx(self._fitted(), path, type(self).__name__)
+        fitted, levels = self._fitted(), () if coverage is None else interval_levels(coverage)
+        write_onnx(fitted, path, type(self).__name__, coverage, levels)
 
     def to_sktime(self) -> SktimeForecaster:
         """The native sktime forecaster with the same hyperparameters and, when fitted, the same weights.

@@ -138,9 +138,12 @@ def _parts_of(reading: xr.Dataset) -> pd.DataFrame:
 def export(
     model_file: ModelFile,
     output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")] = Path("model.onnx"),
+    coverage: Annotated[
+        float | None, typer.Option(help="With intervals that hold this share, as the outputs lower and upper.")
+    ] = None,
 ) -> None:
     """Write a model as ONNX, with scaling and missing values inside, for programs without Python."""
     check_output(output)
     forecaster = load(model_file)
-    forecaster.to_onnx(output)
+    forecaster.to_onnx(output, coverage)
     tell(f"saved {output}")

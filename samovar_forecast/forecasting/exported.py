@@ -1,9 +1,9 @@
-"""A fitted forecaster as one ONNX graph: scaling, gaps, network, quantiles and bounds, from units to units."""
+"""A fitted forecaster as one ONNX graph: scaling, gaps, network, intervals and bounds, from units to units."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from os import PathLike
 from statistics import NormalDist
 
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.atomic_files import replaced_file
+from samovar_forecast.forecasting.exported_intervals import ConformalSpread
 from samovar_forecast.forecasting.fitted import Fitted
+from samovar_forecast.forecasting.forecast import NO_CALIBRATION
+from samovar_forecast.forecasting.intervals import interpolate_levels
 from samovar_forecast.networks.network import Covariates
 from samovar_forecast.training.losses import ascending
 
@@ -30,9 +33,10 @@ class ExportedForecaster(nn.Module):
     static : (batch, n_static), float64
     forecast : (batch, output_length, n_targets), float64
     quantiles : (batch, output_length, n_targets, n_quantiles), float64; where quantiles were trained
+    lower, upper : (batch, output_length, n_targets), float64; where a coverage is given
     """
 
-    def __init__(self, fitted: Fitted) -> None:
+    def __init__(self, fitted: Fitted, levels: Sequence[float] = ()) -> None:
         super().__init__()
         data = fitted.data
         self.network, self.n_targets, self.log1p = fitted.network, len(data.targets), data.log1p
@@ -54,13 +58,26 @@ class ExportedForecaster(nn.Module):
         self.names += ["calendar"] * bool(data.calendar) + ["static"] * bool(data.static)
         for name, scaler in (("known", data.known_scaler), ("static", data.static_scaler)):
             _register(self, name, scaler)
-        self.lower: Tensor
-        self.upper: Tensor
+        self.least: Tensor  # a buffer gives its name to the graph, where `lower` is an output
+        self.largest: Tensor
         self.is_bounded = data.bounds.is_bounded
-        for name, bound in (("lower", data.bounds.lower), ("upper", data.bounds.upper)):
+        for name, bound in (("least", data.bounds.lower), ("largest", data.bounds.upper)):
             self.register_buffer(name, torch.from_numpy(np.broadcast_to(bound, self.n_targets).copy())[:, None])
         spread = [0.0] if fitted.quantiles is None else [NormalDist().inv_cdf(level) for level in fitted.quantiles]
         self.register_buffer("offsets", np.sqrt(2) * torch.tensor(spread, dtype=torch.float64))
+        self.weights: Tensor
+        self.conformal = None
+        self.has_interval = bool(levels)
+        if levels and fitted.quantiles is not None:
+            trained = np.eye(len(fitted.quantiles), dtype=np.float32)
+            self.register_buffer("weights", torch.from_numpy(interpolate_levels(trained, fitted.quantiles, levels)))
+        elif levels:
+            self.conformal = ConformalSpread(fitted, levels[1] - levels[0])
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what `forward` returns."""
+        return ["forecast"] + ["quantiles"] * (self.trained is not None) + ["lower", "upper"] * self.has_interval
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         inputs = dict(zip(self.names, given, strict=True))
@@ -77,13 +94,26 @@ class ExportedForecaster(nn.Module):
         gaps = past.isnan()
         is_dead = gaps[..., -self.n_targets :].all(dim=1) & ~gaps.all(dim=2).all(dim=1, keepdim=True)
         scaled = torch.where(is_dead[:, None, :, None], self.offsets, scaled)
-        undone = scaled * scale[..., -self.n_targets :, None] + center[..., -self.n_targets :, None]
+        center, scale = center[..., -self.n_targets :, None], scale[..., -self.n_targets :, None]
+        undone = self._in_units(scaled, center, scale)
+        outputs = [undone[..., self.network.point_output]]
+        if self.trained is not None:
+            outputs.append(undone)
+        if self.has_interval:
+            if self.conformal is None:
+                bounds = scaled @ self.weights
+            else:
+                distance = self.conformal(past[..., -self.n_targets :], series).unsqueeze(3)
+                bounds = torch.cat([scaled - distance, scaled + distance], dim=3)
+            outputs += self._in_units(bounds, center, scale).unbind(3)
+        return tuple(outputs)
+
+    def _in_units(self, scaled: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+        """Undo the scaling, and clip: (batch, output_length, n_targets, n) to the same shape."""
+        undone = scaled * scale + center
         if self.log1p:
             undone = torch.expm1(undone.clamp(max=700.0))
-        if self.is_bounded:
-            undone = torch.minimum(torch.maximum(undone, self.lower), self.upper)
-        point = undone[..., self.network.point_output]
-        return (point,) if self.trained is None else (point, undone)
+        return torch.minimum(torch.maximum(undone, self.least), self.largest) if self.is_bounded else undone
 
     def _covariates(self, inputs: dict[str, Tensor]) -> Covariates:
         parts = []
@@ -107,15 +137,24 @@ def _register(module: nn.Module, name: str, scaler: Scaler | None) -> None:
         module.register_buffer(f"{name}_scale", torch.from_numpy(scaler.scale))
 
 
-def write_onnx(fitted: Fitted, path: str | PathLike[str], model: str) -> None:
-    """Write a fitted forecaster as ONNX, with its names in the metadata; see `Forecaster.to_onnx`."""
+def write_onnx(
+    fitted: Fitted, path: str | PathLike[str], model: str, coverage: float | None = None, levels: Sequence[float] = ()
+) -> None:
+    """Write a fitted forecaster as ONNX, with its names in the metadata; see `Forecaster.to_onnx`.
+
+    `levels` are those of the bounds of an interval with this coverage.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401 (PyTorch's exporter is written in it)
     except ImportError as error:
         raise ImportError("to_onnx needs onnx and onnxscript: pip install 'samovar-forecast[onnx]'") from error
     data = fitted.data
-    exported = ExportedForecaster(fitted).cpu().eval()
+    if levels and fitted.quantiles is None:
+        if fitted.calibration is None:
+            raise ValueError(NO_CALIBRATION)
+        fitted.calibration.warn_at(levels[1] - levels[0])
+    exported = ExportedForecaster(fitted, levels).cpu().eval()
     length, whole = data.context_length, data.context_length + data.output_length
     # Two of each: PyTorch takes a size of 1 for a constant.
     examples = {
@@ -126,13 +165,12 @@ def write_onnx(fitted: Fitted, path: str | PathLike[str], model: str) -> None:
         "static": torch.rand(2, len(data.static), dtype=torch.float64),
     }
     batch = torch.export.Dim("batch", min=1)
-    outputs = ["forecast"] + ["quantiles"] * (fitted.quantiles is not None)
     with torch.no_grad():
         program = torch.onnx.export(
             exported,
             tuple(examples[name] for name in exported.names),
             input_names=exported.names,
-            output_names=outputs,
+            output_names=exported.outputs,
             dynamic_shapes=(tuple({0: batch} for _ in exported.names),),
             dynamo=True,
             optimize=False,  # which takes a summand of 1e-8 for none, and a constant window is divided by 0 then
@@ -150,6 +188,7 @@ def write_onnx(fitted: Fitted, path: str | PathLike[str], model: str) -> None:
         "context_length": data.context_length,
         "output_length": data.output_length,
         "quantiles": None if fitted.quantiles is None else list(fitted.quantiles),
+        "coverage": coverage,
         "series": _names(data.series) if data.is_panel else None,
         "step": str(data.frequency),
     }

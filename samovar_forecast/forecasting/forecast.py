@@ -19,6 +19,11 @@ from samovar_forecast.forecasting.intervals import activity, interpolate_levels,
 from samovar_forecast.forecasting.outages import Outages, find_outages
 from samovar_forecast.forecasting.rolling import forecast_batches
 
+NO_CALIBRATION = (
+    "this forecaster comes from a model file of the first format, which keeps no errors of forecasts to make intervals "
+    "from; fit again, e.g. fit(y, init_from=forecaster)"
+)
+
 
 def newest_windows(data: FittedData, given: Given, steps: int) -> tuple[Windows, dict[Hashable, Scaler]]:
     """The newest context of every series as one set of windows, and the scaling of each series by its name.
@@ -183,10 +188,7 @@ def quantiles_of(
             widen_beyond_horizon(outputs, data.output_length, point_output), fitted.quantiles, levels
         )
     if fitted.calibration is None:
-        raise ValueError(
-            "this forecaster comes from a model file of the first format, which keeps no errors of forecasts to "
-            "make intervals from; fit again, e.g. fit(y, init_from=forecaster)"
-        )
+        raise ValueError(NO_CALIBRATION)
     active = activity(windows.values, windows.cutoffs, data.context_length, data.output_length, len(data.targets))
     point = outputs[..., point_output, None].astype(np.float64)
     numbers = np.array([data.number_of(key) for key in keys])[windows.blocks.numpy()]

@@ -33,8 +33,25 @@ _COVERAGES = np.linspace(0, 1, 201)
 
 # Kinds of contexts: moving and calm, usual or restless; intermittent and the same; still; without a value.
 _CLASSES: tuple[tuple[int, ...], ...] = ((0, 1, 2), (3, 4, 5), (6,))
-_MOVING, _INTERMITTENT, _STILL, _UNOBSERVED = 0, 3, 6, 7
+MOVING, INTERMITTENT, STILL, UNOBSERVED = 0, 3, 6, 7
 _N_KINDS = 8
+
+
+class AtCoverage(NamedTuple):
+    """What a calibration says at one coverage.
+
+    Shape
+    -----
+    scores : (n_curves, steps)
+    normal : (), of a normal distribution with the deviation 1
+    unconditional : (n_targets,)
+    growth : (steps,), 1 up to the horizon
+    """
+
+    scores: NDArray[np.float64]
+    normal: float
+    unconditional: NDArray[np.float64]
+    growth: NDArray[np.float64]
 
 
 class Activity(NamedTuple):
@@ -58,9 +75,9 @@ class Activity(NamedTuple):
 
     def kind(self, unit: NDArray[np.float64]) -> NDArray[np.int64]:
         """Kind of each context: without a value, still, or its level of deviation and whether most steps are still."""
-        kind = np.digitize(self.deviation / unit, LEVELS) + np.where(self.still > 0.5, _INTERMITTENT, _MOVING)
-        kind = np.where(self.still == 1, _STILL, kind)
-        return np.where(np.isnan(self.still), _UNOBSERVED, kind)
+        kind = np.digitize(self.deviation / unit, LEVELS) + np.where(self.still > 0.5, INTERMITTENT, MOVING)
+        kind = np.where(self.still == 1, STILL, kind)
+        return np.where(np.isnan(self.still), UNOBSERVED, kind)
 
 
 @dataclass(frozen=True)
@@ -210,22 +227,32 @@ class Calibration:
         kind = activity.kind(self.deviation)
         curve = self.curve[series[:, None], kind, np.arange(n_targets)]  # (n_cutoffs, n_targets)
         self._warn(coverage, int(self.windows[curve].min()))
-        horizon = self.scores.shape[2]
-        step = np.arange(1, steps + 1)
-        of_step = np.minimum(step, horizon) - 1
-        growth = np.sqrt(np.maximum(step, horizon) / horizon)
         scale = np.maximum(activity.deviation, FLOOR * self.deviation)
-        unseen, unobserved = self.unseen[kind, np.arange(n_targets)], kind == _UNOBSERVED
+        unseen, unobserved = self.unseen[kind, np.arange(n_targets)], kind == UNOBSERVED
         spread = np.empty((n_cutoffs, steps, n_targets, len(coverage)))
         for number, one in enumerate(coverage):
-            scores = _at_coverage(self.scores, one, axis=1)[:, of_step]  # (n_curves, steps)
-            distance = scores[curve].swapaxes(1, 2)  # (n_cutoffs, steps, n_targets)
-            normal = NormalDist().inv_cdf(0.5 + min(one, _COVERAGES[-2]) / 2)
-            distance = np.where(unseen[:, None], np.maximum(distance, normal), distance) * scale[:, None]
-            distance = np.where(unobserved[:, None], _at_coverage(self.unconditional, one, axis=0), distance)
+            at = self.at(one, steps)
+            distance = at.scores[curve].swapaxes(1, 2)  # (n_cutoffs, steps, n_targets)
+            distance = np.where(unseen[:, None], np.maximum(distance, at.normal), distance) * scale[:, None]
+            distance = np.where(unobserved[:, None], at.unconditional, distance)
             distance += ROUNDING * self.deviation  # contexts that stand still have errors that are exactly those here
-            spread[..., number] = np.sign(signed[number]) * growth[:, None] * distance
+            spread[..., number] = np.sign(signed[number]) * at.growth[:, None] * distance
         return spread
+
+    def at(self, coverage: float, steps: int) -> AtCoverage:
+        """The scores at one coverage, for so many steps."""
+        horizon = self.scores.shape[2]
+        step = np.arange(1, steps + 1)
+        return AtCoverage(
+            _at_coverage(self.scores, coverage, axis=1)[:, np.minimum(step, horizon) - 1],
+            NormalDist().inv_cdf(0.5 + min(coverage, _COVERAGES[-2]) / 2),
+            _at_coverage(self.unconditional, coverage, axis=0),
+            np.sqrt(np.maximum(step, horizon) / horizon),
+        )
+
+    def warn_at(self, coverage: float) -> None:
+        """Warn as `spread` does, of the worst that any context can meet."""
+        self._warn(np.array([coverage]), int(self.windows[self.curve].min()))
 
     def _warn(self, coverage: NDArray[np.float64], n_windows: int) -> None:
         if not self.held_out:
@@ -283,7 +310,7 @@ def calibrate(network: ForecastNetwork, windows: Windows, steps: int, *, held_ou
     active = activity(windows.values, cutoffs, windows.context_length, windows.horizon, n_targets)
     errors /= np.maximum(active.deviation, FLOOR * deviation)[:, None]
     kind = active.kind(deviation)
-    errors.swapaxes(1, 2)[kind == _UNOBSERVED] = np.nan  # they say nothing about contexts with values
+    errors.swapaxes(1, 2)[kind == UNOBSERVED] = np.nan  # they say nothing about contexts with values
     rows_apart = n_available / len(windows)
     least_of_series = max(LEAST_WINDOWS, math.ceil(LEAST_HORIZONS * horizon / rows_apart))
     scores, curve, unseen, of_curve = _curves(errors, kind, series.numpy(), n_series, least_of_series)
@@ -384,7 +411,7 @@ def _curves(
     horizon, n_targets = errors.shape[1:]
     of_all = _quantiles(errors).transpose(2, 0, 1)
     scores = [one.astype(np.float32) for one in of_all]
-    windows = (kind != _UNOBSERVED).sum(0).tolist()
+    windows = (kind != UNOBSERVED).sum(0).tolist()
     curve = np.tile(np.arange(n_targets), (n_series + 1, _N_KINDS, 1))
     unseen = np.zeros((_N_KINDS, n_targets), dtype=bool)
     most_curves = max(n_targets, MOST_SCORES // (len(_COVERAGES) * horizon))
@@ -415,7 +442,7 @@ def _curves(
                 if chosen.sum() >= LEAST_WINDOWS:
                     split((everywhere, list(kinds[level]), target), chosen)
     for owner, one, target in np.argwhere(counts >= least_of_series).tolist():
-        if n_series > 1 and one != _UNOBSERVED:
+        if n_series > 1 and one != UNOBSERVED:
             split((owner, one, target), (kind[:, target] == one) & (series == owner))
     return np.stack(scores), curve[-1:] if n_series == 1 else curve, unseen, np.array(windows)
 
@@ -448,6 +475,26 @@ def _ranked(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     count = (~np.isnan(errors)).sum(axis=0)
     rank = np.ceil(np.multiply.outer(_COVERAGES, count + 1) - 1e-9)  # 0.8 * 100 is a little more than 80
     return np.take_along_axis(np.sort(errors, axis=0), rank.clip(1, count.clip(1)).astype(int) - 1, axis=0)
+
+
+def interval_levels(coverage: float) -> list[float]:
+    """The levels of both bounds of an interval.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the coverage is no number, or not inside (0, 1).
+
+    Examples
+    --------
+    >>> interval_levels(0.8)
+    [0.1, 0.9]
+    """
+    if isinstance(coverage, (Sequence, np.ndarray)):
+        raise TypeError(f"coverage must be one number, got {coverage!r}; call predict_interval for each of them")
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage must be a number inside (0, 1), got {coverage}")
+    return [round(0.5 - coverage / 2, 12), round(0.5 + coverage / 2, 12)]
 
 
 def interpolate_levels(

@@ -101,11 +101,13 @@ def test_export_writes_what_onnxruntime_reads(folder):
     import onnxruntime
 
     call("fit", "sales.csv", *TINY)
-    call("export", "model.safetensors")
+    call("export", "model.safetensors", "--coverage", "0.5")
     session = onnxruntime.InferenceSession("model.onnx")
     forecaster = Forecaster.load("model.safetensors")
-    (forecast,) = session.run(None, {"history": forecaster.history_.iloc[-6:].to_numpy()[None]})
+    forecast, lower, _ = session.run(None, {"history": forecaster.history_.iloc[-6:].to_numpy()[None]})
     np.testing.assert_allclose(forecast[0], forecaster.predict(), rtol=1e-5)
+    expected = forecaster.predict_interval(0.5).xs("lower", axis=1, level="bound")
+    np.testing.assert_allclose(lower[0], expected, rtol=1e-5)
 
 
 def test_compare_prints_what_python_finds(folder, y):

@@ -48,6 +48,29 @@ def test_loggers_and_callbacks_of_the_caller(tmp_path):
     assert (loaded.logger, loaded.callbacks) == (None, None)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of MLflow to itself
+def test_losses_go_to_the_files_of_mlflow(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")  # its core suffices: mlflow-skinny
+    from mlflow.tracking import MlflowClient
+    from pytorch_lightning.loggers import MLFlowLogger
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # which MLflow 3 asks for
+    monkeypatch.chdir(tmp_path)
+    uri = f"file:{tmp_path / 'runs'}"
+    logger = MLFlowLogger(experiment_name="load", run_name="first", tracking_uri=uri)
+    forecaster = SAMoVARForecaster(**TINY, logger=logger).fit(waves())
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("load").experiment_id])
+    assert run.info.status == "FINISHED"
+    history = forecaster.training_summary_.history
+    for name in ("validation_loss", "training_loss"):
+        written = [one.value for one in client.get_metric_history(run.info.run_id, name)]
+        assert written == pytest.approx([getattr(epoch, name) for epoch in history]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    forecaster.save(tmp_path / "model")
+    assert SAMoVARForecaster.load(tmp_path / "model").logger is None
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
