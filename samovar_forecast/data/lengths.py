@@ -7,6 +7,7 @@ from typing import NamedTuple
 LONGEST_CONTEXT = 4096
 OUTPUT_AT_LEAST, SEASONS_OF_OUTPUT = 96, 2  # how long a horizon is still forecast at once
 CONTEXT_AT_LEAST, SEASONS_OF_CONTEXT, OUTPUTS_OF_CONTEXT = 512, 12, 10
+SHARE_OF_CONTEXT, OUTPUTS_OF_SHORT_CONTEXT = 6, 3  # where there are few rows
 SEGMENT_WITHOUT_SEASON = 24
 
 
@@ -39,18 +40,32 @@ def choose_output(horizon: int, season: int) -> int:
     return min(horizon, max(OUTPUT_AT_LEAST, SEASONS_OF_OUTPUT * season))
 
 
-def choose_context(output: int, season: int, n_training_rows: int) -> int:
-    """Ten outputs, at most 512 rows or twelve seasons, whichever is longer, and half of what trains beside an output.
+def choose_context(output: int, season: int, n_training_rows: int, n_rows_of_all: int | None = None) -> int:
+    """Ten outputs, at most 512 rows or twelve seasons, whichever is longer.
+
+    Of few rows a long context leaves few windows: it is at most a sixth of all that train, or three outputs, whichever
+    is longer, and at most half of the longest series beside an output.
+
+    Parameters
+    ----------
+    output, season : int
+    n_training_rows : int
+        Rows of the longest series that train.
+    n_rows_of_all : int or None
+        Rows of all series of a panel that train. None: `n_training_rows`.
 
     Examples
     --------
     >>> choose_context(output=96, season=24, n_training_rows=10_000), choose_context(24, 24, 10_000)
     (512, 240)
     >>> choose_context(output=192, season=96, n_training_rows=10_000), choose_context(12, 12, 150)
-    (1152, 69)
+    (1152, 36)
+    >>> choose_context(12, 12, 150, n_rows_of_all=5_000)
+    69
     """
     longest = min(LONGEST_CONTEXT, max(CONTEXT_AT_LEAST, SEASONS_OF_CONTEXT * season))
-    return min(OUTPUTS_OF_CONTEXT * output, longest, (n_training_rows - output) // 2)
+    share = max((n_rows_of_all or n_training_rows) // SHARE_OF_CONTEXT, OUTPUTS_OF_SHORT_CONTEXT * output)
+    return min(OUTPUTS_OF_CONTEXT * output, longest, share, (n_training_rows - output) // 2)
 
 
 def choose_segment(context: int, output: int, season: int) -> int:

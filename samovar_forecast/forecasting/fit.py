@@ -174,7 +174,8 @@ def _lengths_and_training_rows(
     known = None if source is None else source.data.lengths
     output = config.output_length or (known.output if known else choose_output(config.horizon, season))
     n_training = training_rows(training.lengths, output, config.validation_fraction)
-    context = config.context_length or (known.context if known else choose_context(output, season, max(n_training)))
+    rows = max(n_training), sum(n_training)
+    context = config.context_length or (known.context if known else choose_context(output, season, *rows))
     segment = config.segment_length if isinstance(config, SegmentConfig) else None
     segment = segment or (known.segment if known else choose_segment(context, output, season))
     lengths = Lengths(int(context), int(output), int(segment))
