@@ -44,8 +44,8 @@ def load() -> pd.DataFrame:
     """Six stationary series by quarter."""
     raw = macrodata.load_pandas().data
     raw.index = pd.PeriodIndex.from_fields(year=raw["year"].astype(int), quarter=raw["quarter"].astype(int), freq="Q")
-    grown = {"GDP growth": "realgdp", "consumption growth": "realcons", "investment growth": "realinv", "inflation": "cpi"}
-    growth = {name: 100 * np.log(raw[column]).diff() for name, column in grown.items()}
+    levels = {"GDP growth": "realgdp", "consumption growth": "realcons", "investment growth": "realinv"}
+    growth = {name: 100 * np.log(raw[column]).diff() for name, column in (levels | {"inflation": "cpi"}).items()}
     return pd.DataFrame(growth | {"unemployment": raw["unemp"], "treasury bills": raw["tbilrate"]}).dropna()
 
 
@@ -107,7 +107,7 @@ def draw(backtests: dict[str, list[xr.Dataset]]) -> Figure:
     style(left, "every seed; bar and number: their mean", grid="x")
     left.set_yticks(range(len(backtests)), backtests)
     left.set(xlabel="MSE, squared standard deviations", ylim=(len(backtests) - 0.5, -0.5))
-    left.margins(x=0.12)
+    left.margins(x=0.16)
     style(right, "mean over the seeds by step")
     right.set(xlabel="step, quarters", ylabel="MSE, squared standard deviations")
     integer_ticks(right)
@@ -130,7 +130,7 @@ def main() -> None:
     first = len(y) - int(0.2 * len(y)) - 1  # as samovar-var divides: 161 rows before, 41 to forecast
     seeds = SEEDS[:1] if arguments.small else SEEDS
     backtests: dict[str, list[xr.Dataset]] = {OURS: [], PEER: []}
-    seconds = {name: 0.0 for name in backtests}
+    seconds = dict.fromkeys(backtests, 0.0)
     if arguments.peer is not None:
         sys.path.insert(0, str(arguments.peer))
     for name, forecast in ((OURS, by_ours), (PEER, by_peer)):
@@ -141,19 +141,21 @@ def main() -> None:
             print(name, seed, flush=True)
     library, order = by_library(y, first)
     backtests |= {LIBRARY: [library], NAIVE: [by_last_value(y, first)]}
-    scale = xr.DataArray(y.iloc[: int(0.7 * len(y))].std(ddof=0).to_numpy(), dims="series", coords={"series": list(y.columns)})
+    deviations = y.iloc[: int(0.7 * len(y))].std(ddof=0).to_numpy()
+    scale = xr.DataArray(deviations, dims="series", coords={"series": list(y.columns)})
     scaled = {name: [one / scale for one in found] for name, found in backtests.items() if found}
     table = {}
     for name, found in scaled.items():
         errors = [float(squared(one).mean()) for one in found]
         absolute = [float(abs(one["forecast"] - one["actual"]).mean()) for one in found]
-        tested = [
-            diebold_mariano(one, scaled[LIBRARY][0], dim=("step", "series")) for one in found if name != LIBRARY
-        ]
+        tested = [diebold_mariano(one, scaled[LIBRARY][0], dim=("step", "series")) for one in found if name != LIBRARY]
         table[name] = {
             "MSE": round(float(np.mean(errors)), 4), "MAE": round(float(np.mean(absolute)), 4),
             "MSE by seed": [round(error, 4) for error in errors],
-            "by series": {s: round(float(np.mean([squared(one).sel(series=s).mean() for one in found])), 3) for s in y.columns},
+            "by series": {
+                series: round(float(np.mean([squared(one).sel(series=series).mean() for one in found])), 3)
+                for series in y.columns
+            },
             "statistic against VAR": [round(float(one["statistic"]), 2) for one in tested],
             "p-value against VAR": [round(float(one["p_value"]), 3) for one in tested],
             "seconds": round(seconds.get(name, 0.0), 1),
