@@ -4,10 +4,13 @@
 wrap round: 6 x 64 x 7 = 2,688 numbers, by Adam on the squared error, the best of two starts), and by the truncated SVD
 of rank 21, which has 2,688 numbers as well (2 x 64 x 21).
 
-*Attention*: the adding task of `psf_tasks.py` with 32 tokens, the answer read from the newest token alone. The row of
-the product of all factors that the newest token reads, drawn for fresh examples whose two marked places are known.
+*Attention*: the adding task of `psf_tasks.py` with 32 tokens, the answer read from the newest token alone. The newest
+row of the product of all factors says how it weighs the values of every token; weight times value, taken to the answer,
+is what a token adds to it: exactly, since all after the values is linear in them. Drawn for fresh examples whose marked
+places are known.
 
     python studies/psf_factors.py
+    python studies/psf_factors.py --part attention    one of the two alone
 
 Writes studies/results/psf_factors.json, docs/evidence/figures/psf_factors.png and psf_attention_adding.png.
 """
@@ -17,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from psf_tasks import BATCH, LEARNING_RATE, SequenceModel, accuracy, adding
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from samovar_forecast.evaluation.pictures.style import COLORS, OBSERVED, heading, heat_map, legend, new_figure, style
+from samovar_forecast.evaluation.pictures.style import COLORS, OBSERVED, heading, heat_map, new_figure, style
 from samovar_forecast.files import datasets
 from samovar_forecast.layers.sparse_factor_attention import chord_product
 
@@ -111,14 +113,21 @@ def train_adding(steps: int) -> tuple[SequenceModel, float, list[tuple[int, floa
 
 
 @torch.no_grad()
-def attention_map(model: SequenceModel, sequences: Tensor) -> Tensor:
-    """The product of all factors with their residuals: (example, token that reads, token that is read)."""
+def attention_map(model: SequenceModel, sequences: Tensor) -> tuple[Tensor, Tensor]:
+    """The product of all factors, and what every token adds to the answer.
+
+    Shape
+    -----
+    output : (example, token that reads, token that is read) and (example, token)
+    """
     tokens, attention = model.embedding(sequences), model.attention
     first = torch.eye(N_TOKENS).expand(len(tokens), -1, -1)
     product = first
     for weights in attention.weights(tokens):
         product = chord_product(weights, product, attention.direction, first if attention.residual else None)
-    return product
+    added = product[:, -1] * (attention.values(tokens) @ model.answer.weight[0])
+    torch.testing.assert_close(added.sum(1) + model.answer.bias, model(sequences)[:, 0], rtol=1e-3, atol=1e-4)
+    return product, added
 
 
 def draw_matrices(errors: dict[str, dict[str, float]]) -> Figure:
@@ -126,70 +135,95 @@ def draw_matrices(errors: dict[str, dict[str, float]]) -> Figure:
     figure = new_figure(9, 4.2)
     axes = figure.subplots()
     rows = range(len(errors))
-    axes.hlines(rows, [min(one.values()) for one in errors.values()], [max(one.values()) for one in errors.values()],
+    ways = {"chord factors": COLORS[0], "truncated SVD": COLORS[1]}
+    ends = [[one[way] for way in ways] for one in errors.values()]
+    axes.hlines(rows, [min(pair) for pair in ends], [max(pair) for pair in ends],
                 color="#d5d9e0", linewidth=2, zorder=1)  # fmt: skip
-    for name, color in (("chord factors", COLORS[0]), ("truncated SVD", COLORS[1])):
+    for name, color in ways.items():
         axes.plot([one[name] for one in errors.values()], rows, "o", color=color, markersize=8, label=name, alpha=0.9)
     style(axes, "", grid="x")
     axes.set_yticks(rows, errors)
     axes.set_ylim(len(errors) - 0.5, -0.5)
     axes.set(xlabel="relative error, |A - approximation| / |A| (Frobenius)", xlim=(-0.03, 1.0))
-    legend(axes, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     heading(figure, f"{N} x {N} matrices by six chord factors and by rank {RANK}, 2,688 numbers each")
     return figure
 
 
-def draw_attention(maps: NDArray[np.float64], marks: NDArray[np.bool_], share: float) -> Figure:
-    """The newest row for eight examples with their marked places; the whole map of the first example."""
-    figure = new_figure(11, 4.4)
-    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-    heat_map(left, maps[:, -1], range(1, len(maps) + 1), range(1, N_TOKENS + 1), "weight", signed=True)
+def draw_attention(
+    maps: NDArray[np.float64], added: NDArray[np.float64], marks: NDArray[np.bool_], share: float
+) -> Figure:
+    """What tokens add to the answer and how the newest one weighs them, with the marked places; one whole map."""
+    figure = new_figure(14, 4.3)
+    panels = figure.subplots(1, 3)
+    examples, tokens = range(1, len(maps) + 1), range(1, N_TOKENS + 1)
+    heat_map(panels[0], added, examples, tokens, "part of the answer", signed=True)
+    heat_map(panels[1], maps[:, -1], examples, tokens, "weight", signed=True)
+    heat_map(panels[2], maps[0], tokens, tokens, "weight", signed=True)
     example, place = np.nonzero(marks)
-    left.plot(place, example, "s", markerfacecolor="none", markeredgecolor=OBSERVED, markersize=11, markeredgewidth=1.4)
-    left.set_title("what the newest token reads (square: marked)", loc="left", fontsize=10.5, color=OBSERVED)
-    left.set_xlabel("token, the newest at the right", fontsize=9.5, color=OBSERVED)
-    left.set_ylabel("example", fontsize=9.5, color=OBSERVED)
-    heat_map(right, maps[0], range(1, N_TOKENS + 1), range(1, N_TOKENS + 1), "weight", signed=True)
-    right.set_title("all tokens of example 1", loc="left", fontsize=10.5, color=OBSERVED)
-    right.set_xlabel("token that is read", fontsize=9.5, color=OBSERVED)
-    right.set_ylabel("token that reads", fontsize=9.5, color=OBSERVED)
-    heading(figure, f"Product of the factors on the adding task, {share:.1%} of fresh answers right")
+    for axes, title in zip(panels, ("added to the answer", "weights of the newest token"), strict=False):
+        axes.plot(place, example, "s", markerfacecolor="none", markeredgecolor=OBSERVED, markersize=8)
+        axes.set_title(f"{title} (square: marked)", loc="left", fontsize=10.5, color=OBSERVED)
+        axes.set_xlabel("token, the newest at the right", fontsize=9.5, color=OBSERVED)
+        axes.set_ylabel("example", fontsize=9.5, color=OBSERVED)
+    panels[2].set_title("weights of all tokens, example 1", loc="left", fontsize=10.5, color=OBSERVED)
+    panels[2].set_xlabel("token that is read", fontsize=9.5, color=OBSERVED)
+    panels[2].set_ylabel("token that reads", fontsize=9.5, color=OBSERVED)
+    heading(figure, f"The product of the factors on the adding task, {share:.1%} of fresh answers right")
     return figure
+
+
+def compare_matrices(steps: int) -> dict[str, dict[str, float]]:
+    began, errors = time.perf_counter(), {}
+    for name, matrix in matrices().items():
+        starts = [by_factors(matrix, steps, seed) for seed in range(STARTS)]
+        errors[name] = {"chord factors": round(min(starts), 4), "truncated SVD": round(by_rank(matrix), 4),
+                        "worst start": round(max(starts), 4)}  # fmt: skip
+        print(name, errors[name], f"{time.perf_counter() - began:.0f} s", flush=True)
+    return errors
+
+
+def read_adding(steps: int) -> tuple[dict[str, object], Figure]:
+    """Train on the adding task; how weights and additions of marked places differ from those of the others."""
+    model, share, reached = train_adding(steps)
+    sequences, _ = adding(500, N_TOKENS)
+    product, parts = attention_map(model, sequences)
+    maps, added = product.double().numpy(), parts.double().numpy()
+    numbers, marks = sequences[..., 0].numpy(), sequences[..., 1].numpy() > 0
+    usual = np.array([added[~marks[:, place], place].mean() for place in range(N_TOKENS)])  # of a place without a mark
+    beyond = added - usual
+    found = {
+        "accuracy": share, "along the way": reached,
+        "mean size of weight, marked and others": [float(np.abs(maps[:, -1][one]).mean()) for one in (marks, ~marks)],
+        "deviation of what is added, marked and others": [float(beyond[one].std()) for one in (marks, ~marks)],
+        "correlation of that with the marked number": float(np.corrcoef(beyond[marks], numbers[marks])[0, 1]),
+        "its slope (exact: 0.25)": float(np.polyfit(numbers[marks], beyond[marks], 1)[0]),
+    }  # fmt: skip
+    return found, draw_attention(maps[:8], beyond[:8], marks[:8], share)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["matrices", "attention", "both"], default="both")
     parser.add_argument("--steps", type=int, default=1200, help="of Adam for each matrix and start")
     parser.add_argument("--adding-steps", type=int, default=6000)
     parser.add_argument("--small", action="store_true", help="a few steps")
     chosen = parser.parse_args()
     if chosen.small:
-        chosen.steps, chosen.adding_steps = 20, 1000
-    figures = ROOT / "docs" / "evidence" / "figures"
-    began = time.perf_counter()
-    elapsed: Callable[[], str] = lambda: f"{time.perf_counter() - began:.0f} s"  # noqa: E731
-    errors = {}
-    for name, matrix in matrices().items():
-        starts = [by_factors(matrix, chosen.steps, seed) for seed in range(STARTS)]
-        errors[name] = {"chord factors": round(min(starts), 4), "truncated SVD": round(by_rank(matrix), 4),
-                        "worst start": round(max(starts), 4)}  # fmt: skip
-        print(name, errors[name], elapsed(), flush=True)
-    model, share, reached = train_adding(chosen.adding_steps)
-    sequences, answers = adding(500, N_TOKENS)
-    with torch.no_grad():
-        right = ((model(sequences) - answers).abs() < 0.04).flatten()
-    maps, marks = attention_map(model, sequences).double().numpy(), sequences[..., 1].numpy() > 0
-    newest = np.abs(maps[:, -1, :-1])  # without itself
-    marked = marks[:, :-1]
-    size = {"marked": float(newest[marked].mean()), "others": float(newest[~marked].mean())}
-    print("accuracy", share, "of the drawn", float(right.float().mean()), "mean size of weight", size, elapsed())
-    (ROOT / "studies" / "results").mkdir(exist_ok=True)
-    found = {"matrices": errors, "adding": {"accuracy": share, "along the way": reached, "mean size of weight": size}}
-    (ROOT / "studies" / "results" / "psf_factors.json").write_text(json.dumps(found, indent=1))
-    if not chosen.small:
-        compared = {name: {k: v for k, v in one.items() if k != "worst start"} for name, one in errors.items()}
-        draw_matrices(compared).savefig(figures / "psf_factors.png", dpi=120)
-        draw_attention(maps[:8], marks[:8], share).savefig(figures / "psf_attention_adding.png", dpi=120)
+        chosen.steps, chosen.adding_steps = 20, 200
+    path, figures = ROOT / "studies" / "results" / "psf_factors.json", ROOT / "docs" / "evidence" / "figures"
+    path.parent.mkdir(exist_ok=True)
+    results = json.loads(path.read_text()) if path.exists() else {}
+    if chosen.part != "attention":
+        results["matrices"] = errors = compare_matrices(chosen.steps)
+        if not chosen.small:
+            draw_matrices(errors).savefig(figures / "psf_factors.png", dpi=120)
+    if chosen.part != "matrices":
+        results["adding"], figure = read_adding(chosen.adding_steps)
+        print(json.dumps(results["adding"], indent=1))
+        if not chosen.small:
+            figure.savefig(figures / "psf_attention_adding.png", dpi=110)
+    path.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
