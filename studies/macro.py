@@ -7,6 +7,7 @@ Errors are in standard deviations of the first 70 % of the rows, which is how sa
 
     python studies/macro.py                  SAMoVAR, the VAR of statsmodels (order by AIC), the last value
     python studies/macro.py --peer FOLDER    also samovar-var, from pip install --no-deps --target FOLDER
+    python studies/macro.py --contexts 8 12 16 24 32    other contexts, on the rows before the test alone
 
 Writes studies/results/macro.json and docs/evidence/figures/macro.png.
 """
@@ -92,6 +93,20 @@ def by_last_value(y: pd.DataFrame, first: int) -> xr.Dataset:
     return as_backtest(y, np.repeat(y.to_numpy()[rows - 1][:, None], HORIZON, axis=1), rows)
 
 
+def compare_contexts(y: pd.DataFrame, scale: xr.DataArray, contexts: list[int]) -> None:
+    """Errors by context in two spans of 32 rows, each after a training on the rows before it; three seeds."""
+    for context in (None, *contexts):
+        found = {
+            (first, seed): float(
+                squared(by_ours(y.iloc[: first + 32], first, seed, context_length=context) / scale).mean()
+            )
+            for first in (97, 129)
+            for seed in range(3)
+        }
+        spans = [float(np.mean([error for (row, _), error in found.items() if row == first])) for first in (97, 129)]
+        print(f"context {context or 'default'}: {np.mean(spans):.3f}, {spans[0]:.3f} and {spans[1]:.3f}", flush=True)
+
+
 def draw(backtests: dict[str, list[xr.Dataset]]) -> Figure:
     """Every seed's error at the left, the mean over the seeds by step at the right."""
     figure = new_figure(10, 3.6)
@@ -124,10 +139,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="folder that holds samovar-var")
     parser.add_argument("--small", action="store_true", help="one seed")
+    parser.add_argument("--contexts", type=int, nargs="+", help="compare these on the rows before the test, no more")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     y = load()
     first = len(y) - int(0.2 * len(y)) - 1  # as samovar-var divides: 161 rows before, 41 to forecast
+    deviations = y.iloc[: int(0.7 * len(y))].std(ddof=0).to_numpy()
+    scale = xr.DataArray(deviations, dims="series", coords={"series": list(y.columns)})
+    if arguments.contexts:
+        compare_contexts(y.iloc[:first], scale, arguments.contexts)
+        return
     seeds = SEEDS[:1] if arguments.small else SEEDS
     backtests: dict[str, list[xr.Dataset]] = {OURS: [], PEER: []}
     seconds = dict.fromkeys(backtests, 0.0)
@@ -141,8 +162,6 @@ def main() -> None:
             print(name, seed, flush=True)
     library, order = by_library(y, first)
     backtests |= {LIBRARY: [library], NAIVE: [by_last_value(y, first)]}
-    deviations = y.iloc[: int(0.7 * len(y))].std(ddof=0).to_numpy()
-    scale = xr.DataArray(deviations, dims="series", coords={"series": list(y.columns)})
     scaled = {name: [one / scale for one in found] for name, found in backtests.items() if found}
     table = {}
     for name, found in scaled.items():
