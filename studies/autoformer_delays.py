@@ -85,6 +85,7 @@ def draw(before: dict[str, Any], after: dict[str, Any]) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--small", action="store_true", help="one seed, one epoch")
     chosen = parser.parse_args()
     small, seeds = chosen.small, chosen.seeds[:1] if chosen.small else chosen.seeds
@@ -92,7 +93,7 @@ def main() -> None:
     began, results, drawn = time.perf_counter(), [], {}
     for seed in seeds:
         y = series(seed)
-        for when, limits in (("before", {"max_steps": 1}), ("after", {"max_epochs": 1 if small else 6})):
+        for when, limits in (("before", {"max_steps": 1}), ("after", {"max_epochs": 1 if small else chosen.epochs})):
             forecaster = AutoformerForecaster(
                 horizon=HORIZON, context_length=CONTEXT, d_model=32, learning_rate=1e-3, random_state=seed,
                 device="cpu", **limits,
