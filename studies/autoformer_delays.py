@@ -69,7 +69,7 @@ def draw(before: dict[str, Any], after: dict[str, Any]) -> Figure:
                 axes.axvline(at, color=COLOR[24 if at % 96 else 96], linewidth=5, alpha=0.25, zorder=0)
             axes.vlines(range(CONTEXT), 0, found[layer], color=OBSERVED, linewidth=1.4)
             style(axes, f"{layer.removesuffix(' 1').replace(' 1 ', ', ')}, {when}")
-            axes.set_ylim(bottom=0)
+        row[0].set_ylim(bottom=0)  # shared, and both are drawn by now
         row[0].set_ylabel("weight of the delay")
     for axes in grid[-1]:
         axes.set_xlabel("delay, rows")
