@@ -3,7 +3,7 @@
     python studies/known_lags.py                  our models beside the VAR of statsmodels
     python studies/known_lags.py --peer FOLDER    also samovar-var, from pip install --no-deps --target FOLDER
 
-Writes studies/results/known_lags.json and a picture beside it.
+Writes studies/results/known_lags.json and docs/evidence/figures/known_lags.png.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from statsmodels.tsa.api import VAR
 
 from samovar_forecast import FixedVARForecaster, LinTransForecaster, SAMformerForecaster, SAMoVARForecaster
-from samovar_forecast.evaluation.pictures.style import heading, heat_map, new_figure
+from samovar_forecast.evaluation.pictures.style import OBSERVED, heading, heat_map, new_figure
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "studies" / "results"
 MODELS = (SAMoVARForecaster, FixedVARForecaster, SAMformerForecaster, LinTransForecaster)
 LAGS = np.array([[[0.2, 0.4], [-0.4, 0.3]], [[0.45, -0.3], [0.25, -0.45]]])  # (lag, target, source)
 N_LAGS, DELAY = 8, 3  # lags compared, of the context of 16; rows after which the driver acts
@@ -56,6 +57,10 @@ def simulate_driver() -> pd.DataFrame:
     return pd.DataFrame({"driver": noise[DELAY:, 0], "load": load})
 
 
+def name_of(forecaster_class: type) -> str:
+    return forecaster_class.__name__.removesuffix("Forecaster")
+
+
 def compared(found: NDArray[np.float64]) -> dict[str, float]:
     """Correlation with the true lag matrices over the first lags, and the largest error: (lag, target, source)."""
     true = np.zeros((N_LAGS, 2, 2))
@@ -77,7 +82,7 @@ def recover(y: pd.DataFrame, fresh: pd.DataFrame, peer: Path | None) -> tuple[di
     table["VAR of statsmodels"] = compared(library.coefs) | {"seconds": round(time.perf_counter() - begin, 2)}
     matrices["VAR of statsmodels"] = library.coefs
     for forecaster_class in MODELS:
-        name = forecaster_class.__name__
+        name = name_of(forecaster_class)
         begin = time.perf_counter()
         forecaster = forecaster_class(**settings(forecaster_class, horizon=1, max_epochs=10)).fit(y)
         seconds = time.perf_counter() - begin
@@ -134,12 +139,14 @@ def find_driver(y: pd.DataFrame) -> dict[str, Any]:
         found = forecaster.explain(y, steps=[1]).isel(series=0)
         responses = forecaster.impulse_response(y, steps=4, start=550, stride=5)["mean"]
         response = responses.sel(shock="driver").isel(series=0, step=slice(1, None))
-        table[forecaster_class.__name__] = {
-            "lag matrix": strongest(abs(found.lag_matrix).isel(step=0)),
+        matrix = found.lag_matrix.isel(step=0)
+        table[name_of(forecaster_class)] = {
+            "lag matrix": strongest(abs(matrix)),
+            "coefficient": round(float(matrix.sel(source="driver", lag=DELAY)), 2),
             "influence": strongest(found.influence),
             "impulse response": int(abs(response).idxmax("step")),
         }
-        print(forecaster_class.__name__, table[forecaster_class.__name__], flush=True)
+        print(name_of(forecaster_class), table[name_of(forecaster_class)], flush=True)
     return table
 
 
@@ -158,11 +165,12 @@ def draw(matrices: dict[str, Any]) -> Figure:
         rows = ["a from a", "a from b", "b from a", "b from b"]
         heat_map(axes, shown.reshape(N_LAGS, 4).T, rows, range(1, N_LAGS + 1), "coefficient", signed=True)
         axes.images[0].set_clim(-0.5, 0.5)
-        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_title(name, loc="left", fontsize=10.5, color=OBSERVED)
     for axes in grid[len(matrices) :]:
         axes.remove()
-    grid[len(matrices) - 1].set_xlabel("lag")
-    heading(figure, "Lag matrices of a known VAR(2)")
+    for axes in grid[max(0, len(matrices) - 2) : len(matrices)]:
+        axes.set_xlabel("lag, rows", fontsize=9.5, color=OBSERVED)
+    heading(figure, "Lag matrices of a known VAR(2): weight of each past value in the next one")
     return figure
 
 
@@ -174,7 +182,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     table, matrices = recover(simulate_var(6_000, seed=0), simulate_var(2_000, seed=1), arguments.peer)
     driver = find_driver(simulate_driver())
-    draw(matrices).savefig(RESULTS / "known_lags.png", dpi=120)
+    draw(matrices).savefig(ROOT / "docs" / "evidence" / "figures" / "known_lags.png", dpi=110)
     (RESULTS / "known_lags.json").write_text(json.dumps({"VAR(2)": table, "driver": driver}, indent=1))
     print(pd.DataFrame(table).T.to_string(), pd.DataFrame(driver).T.to_string(), sep="\n\n")
 

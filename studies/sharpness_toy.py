@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from samovar_forecast.data.windows import Windows
-from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig
+from samovar_forecast.networks.samformer import SAMformer, SAMformerConfig, SpectralLinear
 from samovar_forecast.training.engine import train
 from samovar_forecast.training.recipes import SAMformerRecipe
 
@@ -67,23 +67,32 @@ def oracle(windows: Windows) -> Tensor:
     return torch.linalg.solve(gram, cross)
 
 
+def toy_network(seed: int, value_rank: int | None, sigma_reparam: bool = False) -> SAMformer:
+    """SAMformer without normalisation, with initial weights under which attention starts far from even."""
+    torch.manual_seed(seed)
+    config = SAMformerConfig(value_rank=value_rank, sigma_reparam=sigma_reparam)
+    network = SAMformer(N_SERIES, N_SERIES, CONTEXT, HORIZON, config)
+    network.norm = Unnormalised()
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)  # as in the authors' experiment
+            nn.init.zeros_(layer.bias)
+        if isinstance(layer, SpectralLinear):  # its singular vectors are those of the weights that it was made with
+            left, _, right = torch.linalg.svd(layer.weight.detach(), full_matrices=False)
+            layer.left, layer.right = left[:, 0].clone(), right[0].clone()
+    return network
+
+
 def curve(
+    network: SAMformer,
     rho: float | None,
-    value_rank: int | None,
     seed: int,
     epochs: int,
     training: Windows,
     validation: Windows,
     test: Windows,
 ) -> list[float]:
-    """Test errors after every epoch; the rate falls along half a cosine."""
-    torch.manual_seed(seed)
-    network = SAMformer(N_SERIES, N_SERIES, CONTEXT, HORIZON, SAMformerConfig(value_rank=value_rank))
-    network.norm = Unnormalised()
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)  # as in the authors' experiment: attention starts far from even
-            nn.init.zeros_(layer.bias)
+    """Train the network in place; test errors after every epoch. The rate falls along half a cosine."""
     errors: list[float] = []
     for epoch in range(epochs):
         rate = 1e-3 * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
@@ -113,7 +122,8 @@ def main() -> None:
     for rho in [None, *chosen.rho]:
         for seed in chosen.seeds:
             name = f"{'without' if rho is None else f'rho {rho}'}, seed {seed}"
-            curves[name] = curve(rho, chosen.value_rank or None, seed, chosen.epochs, training, validation, test)
+            network = toy_network(seed, chosen.value_rank or None)
+            curves[name] = curve(network, rho, seed, chosen.epochs, training, validation, test)
             results[name] = curves[name][-1]
     (ROOT / "studies" / "results").mkdir(exist_ok=True)
     (ROOT / "studies" / "results" / "sharpness_toy.json").write_text(

@@ -4,9 +4,12 @@ import re
 from dataclasses import replace
 from statistics import stdev
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from samovar_forecast.benchmark.plan import plan
+from samovar_forecast.benchmark.figures import color_of, draw_errors, draw_time
+from samovar_forecast.benchmark.plan import FORECASTERS, plan
 from samovar_forecast.benchmark.published import find, published_results
 from samovar_forecast.benchmark.recipes import horizons
 from samovar_forecast.benchmark.report import write_report
@@ -195,3 +198,104 @@ def test_published_results_are_read_with_their_look_backs():
     assert find("iTransformer", "ETTh1", 96, [336]).mse == 0.394  # of several look-backs, the same
     assert find("iTransformer", "ETTh1", 96, [1024]).look_back == "720"  # the nearest
     assert find("naive", "ETTh1", 96, [512]) is None
+
+
+def pictures(monkeypatch):
+    """The figures that are saved from here on."""
+    found = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: found.append(figure))
+    return found
+
+
+def marks(axes):
+    return [line for line in axes.lines if len(line.get_xdata()) == 1]
+
+
+def test_a_model_has_one_color_whatever_else_is_in_the_store(store, tmp_path, monkeypatch):
+    results, found = summarise(store.records()), pictures(monkeypatch)
+    assert draw_errors(results, "ETTh1", tmp_path / "all.png")
+    assert draw_errors([one for one in results if one.model != "SAMformer"], "ETTh1", tmp_path / "fewer.png")
+    draw_time(results, tmp_path / "time.png")
+    for figure in found:
+        rows = {label.get_text(): label.get_color() for label in figure.axes[0].get_yticklabels()}
+        assert rows.items() <= {name: color_of(name) for name in ("SAMoVAR", "SAMformer", "naive")}.items()
+        assert {line.get_color() for axes in figure.axes for line in marks(axes)} == set(rows.values())
+    own = [color_of(name) for name in FORECASTERS]
+    assert len(set(own)) == len(own) == 7
+    assert color_of("naive") not in own
+    assert color_of("neuralforecast:DLinear") not in own
+
+
+def test_errors_lie_in_a_row_for_each_model_and_nothing_joins_horizons(store, tmp_path, monkeypatch):
+    found = pictures(monkeypatch)
+    draw_errors(summarise(store.records()), "ETTh1", tmp_path / "errors.png")
+    (figure,) = found
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"horizon {h}" for h in (96, 192, 336, 720)]
+    first, *others = figure.axes
+    names = [label.get_text() for label in first.get_yticklabels()]
+    assert names == ["SAMoVAR", "SAMformer", "naive"]
+    drawn = {(round(float(line.get_xdata()[0]), 4), round(float(line.get_ydata()[0]))) for line in marks(first)}
+    assert drawn >= {(0.37, 0), (0.3886, 1), (0.381, 1), (0.6, 2)}  # mean of three seeds, published ones open
+    assert all(x != 0.5 for x, _ in drawn)  # SAMformer with max_epochs=1 is in the tables
+    (deviation,) = (line for line in first.lines if len(line.get_xdata()) == 2)
+    assert deviation.get_xdata() == pytest.approx([0.36, 0.38])
+    for axes in others:
+        assert {round(float(line.get_ydata()[0])) for line in marks(axes)} == {0, 2}  # no SAMformer
+        assert all(len(line.get_xdata()) == 1 for line in axes.lines)
+
+
+def test_nothing_is_drawn_of_the_naive_forecast_alone(store, tmp_path):
+    naive = [one for one in summarise(store.records()) if one.model == "naive"]
+    path = tmp_path / "errors.png"
+    path.write_bytes(b"of an earlier report")
+    assert not draw_errors(naive, "ETTh1", path)
+    assert not path.exists()
+    assert not draw_errors(naive, "Weather", path)
+
+
+def test_a_horizon_with_the_naive_forecast_alone_has_no_column(store, tmp_path, monkeypatch):
+    found = pictures(monkeypatch)
+    few = [one for one in summarise(store.records()) if one.model == "naive" or one.horizon in (96, 720)]
+    draw_errors(few, "ETTh1", tmp_path / "errors.png")
+    assert [axes.get_title(loc="left") for axes in found[0].axes] == ["horizon 96", "horizon 720"]
+
+
+def test_times_are_beside_errors_relative_to_the_best_other_model(store, tmp_path, monkeypatch):
+    found = pictures(monkeypatch)
+    draw_time([one for one in summarise(store.records()) if one.horizon == 192], tmp_path / "time.png")
+    errors, seconds = found[0].axes
+    relative = {round(float(line.get_ydata()[0])): float(line.get_xdata()[0]) for line in marks(errors)}
+    assert relative == pytest.approx({0: 0.40 / 0.7, 1: 0.7 / 0.40})
+    assert [float(line.get_xdata()[0]) for line in marks(seconds)] == [10.5]  # the naive forecast is not trained
+
+
+def test_changed_settings_are_drawn_where_a_model_has_nothing_else(store, tmp_path, monkeypatch):
+    found = pictures(monkeypatch)
+    changed = [one for one in summarise(store.records()) if one.recipe == "published, max_epochs=1"]
+    assert draw_errors(changed, "ETTh1", tmp_path / "errors.png")
+    assert [text.get_text() for text in found[0].legends[0].get_texts()] == ["changed settings", "published result"]
+
+
+def test_marks_do_not_lie_on_each_other_and_the_legend_is_smaller_than_the_axes(store, tmp_path, monkeypatch):
+    found = pictures(monkeypatch)
+    results = summarise(store.records())
+    many = [
+        replace(one, data=f"{one.data} {number}", training_seconds=one.training_seconds * 1.4**number)
+        for one in results
+        for number in range(9)
+    ]
+    draw_time(many, tmp_path / "time.png")
+    draw_errors(results, "ETTh1", tmp_path / "errors.png")
+    for figure in found:
+        figure.draw_without_rendering()
+        legend = figure.legends[0].get_window_extent()
+        columns = [axes.get_window_extent() for axes in figure.axes]
+        assert legend.height < min(column.height for column in columns)
+        assert legend.width < columns[-1].x1 - columns[0].x0
+        assert all(legend.y1 <= column.y0 for column in columns)
+    for axes in found[0].axes:
+        places = [axes.transData.transform((line.get_xdata()[0], line.get_ydata()[0])) for line in marks(axes)]
+        sizes = [found[0].dpi * line.get_markersize() / 72 for line in marks(axes)]
+        for number, (place, size) in enumerate(zip(places, sizes, strict=True)):
+            assert all(np.hypot(*(place - other)) >= size for other in places[:number])
+        assert min(sizes) > 1
