@@ -134,7 +134,8 @@ def draw(curves: dict[str, list[float]], floor: dict[str, float], found: dict[st
     errors.axhline(NOISE**2, color=COLOR["noise"], linestyle=":", linewidth=1.6, label="noise")
     style(errors, "validation error")
     errors.set(xlabel="epoch", ylabel="MSE")
-    errors.set_ylim(top=errors.get_ylim()[1] * 1.12)
+    low, high = errors.get_ylim()
+    errors.set_ylim(low, high + 0.75 * (high - low))  # room for the legend
     integer_ticks(errors)
     legend(errors, loc="upper right")
     for axes, name in zip(scatters, ("SAMoVAR", "least squares"), strict=True):
