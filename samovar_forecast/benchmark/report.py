@@ -23,7 +23,8 @@ Written by `samovar-forecast benchmark report` from a store of results; do not e
 
 MSE and MAE are means over every test window, step and series, in standard deviations of the training rows; then over
 the seeds named, ± the standard deviation of the MSE between them. The validation windows chose the epoch of every run.
-A recipe is `default` (the hyperparameters of this package) or `published` (those of the paper), followed by what was
+A recipe is `default` (the hyperparameters and lengths of this package: one training for all horizons, on the longest,
+whose seconds stand at each) or `published` (those of the paper, a training for each horizon), followed by what was
 changed of it. The difference is by how much the MSE is above the published one; it is left out where the two look-backs
 are known to differ.
 """
@@ -58,9 +59,13 @@ def write_report(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     parts.append(f"## Accuracy against time\n\n![Accuracy against time](figures/{path.stem}-time.png)\n")
     for data in every:
         picture = f"{path.stem}-{data}.png"
-        draw_errors(results, data, figures / picture)
         own = [one for one in results if one.data == data]
-        parts += [f"## {data}\n", _errors(own), f"![{data}](figures/{picture})\n", _costs(own)]
+        parts.append(f"## {data}\n")
+        for heading, of_protocol in _by_protocol(own):
+            parts += [f"### {heading}\n", _errors(of_protocol)]
+        if draw_errors(results, data, figures / picture):
+            parts.append(f"![{data}](figures/{picture})\n")
+        parts.append(_costs(own))
     parts += [_failures(records), _versions(records)]
     replace_file(path, "\n".join(part for part in parts if part).encode())
 
@@ -130,6 +135,14 @@ def _gaps(results: Sequence[Result]) -> str:
     table = markdown_table(["data", "horizon", "model", "MSE", "published", "difference"], rows)
     missed = any((one.data, one.model) == ("ETTh1", "SAMoVAR") and one.recipe.startswith("published") for one in far)
     return head + table + (f"\n{_NOT_REPRODUCED}" if missed else "")
+
+
+def _by_protocol(own: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Results that may be compared: one training or one for each horizon, own choices or those of the papers."""
+    published = [one for one in own if one.recipe.startswith("published")]
+    others = [one for one in own if one not in published]
+    both = ("Defaults and baselines", others), ("Published recipes", published)
+    return [(heading, rows) for heading, rows in both if rows]
 
 
 def _errors(own: Sequence[Result]) -> str:

@@ -155,9 +155,11 @@ def test_page_shows_them(store, tmp_path):
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| 96 | SAMoVAR")]
     assert rows[0][2:7] == ["published", "1024", "0, 1, 2", "**0.3700 ± 0.0100**", "0.5000"]
     assert rows[1][1:] == ["SAMoVAR (published)", "1,234", "7, 2", "1.5", "10", "500", "cpu, 1"]
-    assert (
-        "| average | SAMoVAR | published | 1024, 2048, 2048, 4096 | 0 | **0.4200** | 0.5000 | 0.401 |  | +4.7 %" in text
-    )
+    assert "| average | SAMoVAR | published | 1024, 2048, 2048, 4096 | 0 | 0.4200 | 0.5000 | 0.401 |  | +4.7 %" in text
+    defaults, published = text.split("### Defaults and baselines")[1].split("### Published recipes")
+    assert "| 96 | naive | default |" in defaults
+    assert "SAMoVAR" not in defaults.split("\n## ")[0]
+    assert "| 96 | naive | default |" not in published.split("![ETTh1]")[0]
     assert "| SAMoVAR (published) | 0.4200 (0.401; +4.7 %) |" in text
     assert "these have: 4. Left out, with too few of these: SAMformer (published), SAMformer (published, max" in text
     far = text.split("## Differences of more than 3 %")[1].split("##")[0]
