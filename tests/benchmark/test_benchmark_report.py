@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from statistics import stdev
 
 import numpy as np
@@ -16,6 +17,8 @@ from samovar_forecast.benchmark.report import write_report
 from samovar_forecast.benchmark.store import DONE, FAILED, Store
 from samovar_forecast.benchmark.summary import ranks, summarise
 from samovar_forecast.files.datasets import names
+
+ROOT = Path(__file__).parents[2]
 
 
 def outcome(mse, mae=0.5, **others):
@@ -301,3 +304,22 @@ def test_marks_do_not_lie_on_each_other_and_the_legend_is_smaller_than_the_axes(
         for number, (place, size) in enumerate(zip(places, sizes, strict=True)):
             assert all(np.hypot(*(place - other)) >= size for other in places[:number])
         assert min(sizes) > 1
+
+
+def test_the_accuracy_on_the_front_page_is_that_of_the_store():
+    page = (ROOT / "README.md").read_text()
+    averages = {
+        one.model: one
+        for one in summarise(Store(ROOT / "studies/results/benchmark").records())
+        if (one.data, one.horizon, one.recipe) == ("ETTh1", None, "default")
+    }
+    rows = re.findall(r"^\| \[([^\]]+)\]\(docs/explanation/\w+\.md\) \|(.*)\|$", page, re.MULTILINE)
+    assert len(rows) == 7
+    names = {"Linear Attention Transformer": "LinearAttention", "PSF-Attn": "PSFAttention"}
+    for name, cells in rows:
+        one = averages[names.get(name, name)]
+        _, parameters, mse, mae, seeds, minutes = (cell.strip() for cell in cells.split("|"))
+        assert parameters == f"{one.parameters:,.0f}"
+        assert (mse, mae) == (f"{one.mse:.3f}".lstrip("0"), f"{one.mae:.3f}".lstrip("0"))
+        assert seeds == ", ".join(map(str, one.seeds))
+        assert minutes == f"{one.training_seconds / 60:.0f}"
