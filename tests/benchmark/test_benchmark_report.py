@@ -317,9 +317,11 @@ def test_the_accuracy_on_the_front_page_is_that_of_the_store():
     assert len(rows) == 7
     names = {"Linear Attention Transformer": "LinearAttention", "PSF-Attn": "PSFAttention"}
     for name, cells in rows:
-        one = averages[names.get(name, name)]
-        _, parameters, mse, mae, seeds, minutes = (cell.strip() for cell in cells.split("|"))
-        assert parameters == f"{one.parameters:,.0f}"
-        assert (mse, mae) == (f"{one.mse:.3f}".lstrip("0"), f"{one.mae:.3f}".lstrip("0"))
-        assert seeds == ", ".join(map(str, one.seeds))
-        assert minutes == f"{one.training_seconds / 60:.0f}"
+        one = averages.get(names.get(name, name))
+        _, *numbers = (cell.strip() for cell in cells.split("|"))
+        expected = ["not run yet", "", "", "", ""]
+        if one is not None:
+            mse, mae = (f"{error:.3f}".lstrip("0") for error in (one.mse, one.mae))
+            seeds, minutes = ", ".join(map(str, one.seeds)), f"{one.training_seconds / 60:.0f}"
+            expected = [f"{one.parameters:,.0f}", mse, mae, seeds, minutes]
+        assert numbers == expected, name
