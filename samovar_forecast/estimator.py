@@ -503,7 +503,8 @@ class Forecaster(TrainingConfig, BaseEstimator):
         ValueError
             If `y` does not begin right after the training data, or holds no value.
         """
-        return score(self.fitted_, self._fitted().data.read(y, X, shortest=1))
+        fitted = self._fitted()
+        return score(fitted, fitted.data.read(y, X, shortest=1))
 
     def update(
         self,

@@ -362,8 +362,11 @@ def test_predict_changes_nothing(forecaster, y):
 
 def test_context_is_chosen_from_horizon_and_data(y):
     settings = {"d_model": 8, "n_heads": 2, "n_layers": 1, "max_steps": 1, "device": "cpu"}
-    assert SAMoVARForecaster(horizon=4, **settings).fit(y).context_length_ == 40
-    assert SAMoVARForecaster(horizon=8, **settings).fit(y).context_length_ == (128 - 8) // 2
+    assert SAMoVARForecaster(horizon=2, **settings).fit(y).context_length_ == 20
+    assert SAMoVARForecaster(horizon=4, **settings).fit(y).context_length_ == 128 // 6
+    assert SAMoVARForecaster(horizon=8, **settings).fit(y).context_length_ == 3 * 8
+    panel = dict.fromkeys("abc", y)
+    assert SAMoVARForecaster(horizon=8, **settings).fit(panel).context_length_ == (128 - 8) // 2
 
 
 def test_too_short_names_the_rows_needed(forecaster_class, tiny, y):

@@ -32,8 +32,7 @@ class TrainingConfig:
         Steps that `predict` forecasts.
     context_length : int or None, default None
         Points of history that the network sees. None: ten times what it forecasts at once, at most 512 rows or twelve
-        seasons of the index, whichever is longer; where there are few rows, at most a sixth of them or three times what
-        it forecasts at once, and half of them.
+        seasons of the index, whichever is longer; of few rows about a sixth.
     output_length : int or None, default None
         Steps that the network forecasts at once; longer forecasts roll forward. None: the horizon, at most 96 rows or
         two seasons of the index, whichever is longer.
