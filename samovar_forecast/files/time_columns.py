@@ -275,7 +275,7 @@ def _wall_clock(index: pd.DatetimeIndex, layout: TableFormat, name: str) -> pd.D
         warnings.simplefilter("ignore")
         try:
             made = index.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
-        except Exception:
+        except Exception:  # nothing can be said of single labels then; the first error is raised all the same
             made = None
     wrong = "" if made is None or not made.hasnans else f": {index[int(made.isna().argmax())]}"
     raise ValueError(
