@@ -92,12 +92,10 @@ def auto_correlation(
     """
     batch, length, n_channels = queries.shape
     keys, values = fit_length(keys, length), fit_length(values, length)
-    correlation = circular_correlation(queries.detach(), keys.detach())
-    if shared_delays:
-        delays = strongest_delays(mean_over_batch(correlation), n_delays).expand(batch, -1)
-    else:
-        delays = strongest_delays(correlation, n_delays)
-    weights = (correlation_at(queries, keys, delays, correlation) / n_channels).softmax(-1)
+    correlation = circular_correlation(queries, keys) / n_channels
+    found = correlation.detach()
+    delays = strongest_delays(mean_over_batch(found) if shared_delays else found, n_delays).expand(batch, -1)
+    weights = correlation.gather(1, delays).softmax(-1)
     return sum_of_rolls(values, delays, weights)
 
 
@@ -193,39 +191,6 @@ def sum_of_rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
     return _ValuesGradient.apply(summed.unflatten(0, (batch, length)), values, delays, weights.detach())
 
 
-def correlation_at(leading: Tensor, lagging: Tensor, delays: Tensor, correlation: Tensor) -> Tensor:
-    """The entries of a `correlation` of both series at `delays`, differentiable in the series.
-
-    The gradient needs the chosen delays alone: it is a sum of rolls, and no transform is differentiated.
-
-    Parameters
-    ----------
-    leading, lagging : Tensor
-        What was correlated.
-    delays : Tensor
-        Which entries.
-    correlation : Tensor
-        `circular_correlation` of the detached series.
-
-    Shape
-    -----
-    leading, lagging : (batch, length, n_channels)
-    delays : (batch, n_delays)
-    correlation : (batch, length)
-    output : (batch, n_delays)
-
-    Examples
-    --------
-    >>> series, delays = torch.tensor([1.0, 2.0, 4.0]).reshape(1, 3, 1).requires_grad_(), torch.tensor([[1]])
-    >>> fixed = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1)
-    >>> value = correlation_at(series, fixed, delays, circular_correlation(series.detach(), fixed))
-    >>> value.sum().backward()
-    >>> series.grad.flatten()
-    tensor([0., 1., 0.])
-    """
-    return _CorrelationAt.apply(leading, lagging, delays, correlation)
-
-
 class _ValuesGradient(torch.autograd.Function):
     """The sum of rolls as it is; its gradient in the values is a sum of rolls the other way, no scattering."""
 
@@ -241,20 +206,3 @@ class _ValuesGradient(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (gradient,), (delays, weights) = gradients, ctx.saved_tensors
         return gradient, sum_of_rolls(gradient, -delays, weights), None, None
-
-
-class _CorrelationAt(torch.autograd.Function):
-    """Chosen entries of a correlation; the gradient in one series is a sum of rolls of the other."""
-
-    @staticmethod
-    def forward(leading: Tensor, lagging: Tensor, delays: Tensor, correlation: Tensor) -> Tensor:
-        return correlation.gather(1, delays)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (gradient,), (leading, lagging, delays) = gradients, ctx.saved_tensors
-        return sum_of_rolls(lagging, -delays, gradient), sum_of_rolls(leading, delays, gradient), None, None

@@ -5,7 +5,6 @@ from samovar_forecast.layers.auto_correlation import (
     AutoCorrelation,
     auto_correlation,
     circular_correlation,
-    correlation_at,
     number_of_delays,
     strongest_delays,
     sum_of_rolls,
@@ -81,15 +80,6 @@ def test_sum_of_rolls(length):
     delays[:, 1] = delays[:, 0]  # a delay may come twice
     ours, theirs = sum_of_rolls(values, delays, weights), direct_sum_of_rolls(values, delays, weights)
     assert_same_with_gradients(ours, theirs, [values, weights])
-
-
-@pytest.mark.parametrize("length", [1, 2, 7, 24])
-def test_gradient_of_the_chosen_correlations(length):
-    leading, lagging = random(3, length, 5), random(3, length, 5, seed=1)
-    delays = torch.randint(0, length, (3, 4), generator=torch.Generator().manual_seed(2))
-    ours = correlation_at(leading, lagging, delays, circular_correlation(leading.detach(), lagging.detach()))
-    theirs = direct_correlation(leading, lagging).gather(1, delays)
-    assert_same_with_gradients(ours, theirs, [leading, lagging])
 
 
 @pytest.mark.parametrize("training", [True, False])
