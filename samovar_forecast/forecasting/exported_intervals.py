@@ -1,4 +1,4 @@
-"""Conformal intervals as a part of an exported graph: what `intervals` computes by NumPy, in operations of ONNX."""
+"""Conformal intervals as a part of an exported graph: `activity` and `intervals` in operations of ONNX."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from samovar_forecast.forecasting.activity import INTERMITTENT, LEVELS, STILL, UNOBSERVED
 from samovar_forecast.forecasting.fitted import Fitted
-from samovar_forecast.forecasting.intervals import FLOOR, INTERMITTENT, LEVELS, ROUNDING, STILL, UNOBSERVED
+from samovar_forecast.forecasting.intervals import FLOOR, ROUNDING
 
 
 class ConformalSpread(nn.Module):

@@ -14,8 +14,9 @@ from samovar_forecast.data.fitted_data import FittedData, Given
 from samovar_forecast.data.frames import check_observed
 from samovar_forecast.data.scaling import Scaler, scale_frame
 from samovar_forecast.data.windows import Windows
+from samovar_forecast.forecasting.activity import activity
 from samovar_forecast.forecasting.fitted import Fitted
-from samovar_forecast.forecasting.intervals import activity, interpolate_levels, widen_beyond_horizon
+from samovar_forecast.forecasting.intervals import interpolate_levels, widen_beyond_horizon
 from samovar_forecast.forecasting.outages import Outages, find_outages
 from samovar_forecast.forecasting.rolling import forecast_batches
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.data.windows import Windows
+from samovar_forecast.forecasting.activity import N_KINDS, UNOBSERVED, Activity, activity
+from samovar_forecast.forecasting.conformal_scores import COVERAGES, LEAST_WINDOWS, curves_of, quantiles_of
 from samovar_forecast.forecasting.rolling import forecast
 from samovar_forecast.networks.network import ForecastNetwork
 
@@ -22,19 +24,10 @@ MOST_WINDOWS = 2_000  # evenly spaced over the validation rows; more change litt
 MOST_OF_SERIES = 50  # a panel of many series has more windows than that, so that each series has some
 MOST_TRAINED = 200  # where nothing is held out: errors on windows that were trained on are too small, however many
 MOST_ERRORS = 2**25  # of all windows together, a quarter of a gigabyte: wide data are judged by fewer windows
-MOST_SCORES = 2**24  # of all curves together, 64 megabytes in memory and in a model file
-LEAST_WINDOWS = 20  # from which on a category is scored apart: the widest error among 20 has a coverage of 0.95
 LEAST_HORIZONS = 4  # rows that the windows of one series must span to be scored apart: windows that overlap agree
 N_PAIRS = 4_096  # of rows that are drawn to see how far apart two values of a series are
 FLOOR = 0.1  # of the deviation of a series: the smallest scale of an error
-LEVELS = (0.5, 2.0)  # of the deviation of a series: below the first a context is calm, from the second on restless
 ROUNDING = 1e-5  # of the deviation of a series: forecasts differ by as much from one device or batch to another
-_COVERAGES = np.linspace(0, 1, 201)
-
-# Kinds of contexts: moving and calm, usual or restless; intermittent and the same; still; without a value.
-_CLASSES: tuple[tuple[int, ...], ...] = ((0, 1, 2), (3, 4, 5), (6,))
-MOVING, INTERMITTENT, STILL, UNOBSERVED = 0, 3, 6, 7
-_N_KINDS = 8
 
 
 class AtCoverage(NamedTuple):
@@ -52,32 +45,6 @@ class AtCoverage(NamedTuple):
     normal: float
     unconditional: NDArray[np.float64]
     growth: NDArray[np.float64]
-
-
-class Activity(NamedTuple):
-    """How contexts moved before their cutoffs.
-
-    Attributes
-    ----------
-    deviation : ndarray
-        Standard deviation of a context, to which its newest rows contribute most.
-    still : ndarray
-        Share of the steps between observed values that do not change the value: 1 of a constant context or a
-        single value, NaN where nothing was observed.
-
-    Shape
-    -----
-    deviation, still : (n_cutoffs, n_targets)
-    """
-
-    deviation: NDArray[np.float64]
-    still: NDArray[np.float64]
-
-    def kind(self, unit: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Kind of each context: without a value, still, or its level of deviation and whether most steps are still."""
-        kind = np.digitize(self.deviation / unit, LEVELS) + np.where(self.still > 0.5, INTERMITTENT, MOVING)
-        kind = np.where(self.still == 1, STILL, kind)
-        return np.where(np.isnan(self.still), UNOBSERVED, kind)
 
 
 @dataclass(frozen=True)
@@ -161,15 +128,15 @@ class Calibration:
         ValueError
             If the arrays are not of the size that horizon, targets and series ask for.
         """
-        n_coverages = len(_COVERAGES)
+        n_coverages = len(COVERAGES)
         if "curve" not in arrays:
             scores, floor = arrays["scores"], arrays["floor"]
             if scores.shape != (n_coverages, horizon, n_targets) or floor.shape != (n_targets,):
                 raise ValueError("scores and floor are not of the size that its columns ask for")
             return cls(
                 scores=scores.transpose(2, 0, 1).astype(np.float32),
-                curve=np.tile(np.arange(n_targets), (1, _N_KINDS, 1)),
-                unseen=np.zeros((_N_KINDS, n_targets), dtype=bool),
+                curve=np.tile(np.arange(n_targets), (1, N_KINDS, 1)),
+                unseen=np.zeros((N_KINDS, n_targets), dtype=bool),
                 windows=np.full(n_targets, n_windows),
                 unconditional=scores[:, -1].astype(np.float64) * floor / FLOOR,
                 deviation=floor / FLOOR,
@@ -179,8 +146,8 @@ class Calibration:
         n_curves, n_rows = len(arrays["scores"]), n_series + 1 if n_series > 1 else 1
         expected: dict[str, tuple[Any, tuple[int, ...]]] = {
             "scores": (np.float32, (n_curves, n_coverages, horizon)),
-            "curve": (np.int64, (n_rows, _N_KINDS, n_targets)),
-            "unseen": (np.bool_, (_N_KINDS, n_targets)),
+            "curve": (np.int64, (n_rows, N_KINDS, n_targets)),
+            "unseen": (np.bool_, (N_KINDS, n_targets)),
             "windows": (np.int64, (n_curves,)),
             "unconditional": (np.float64, (n_coverages, n_targets)),
             "deviation": (np.float64, (n_targets,)),
@@ -245,7 +212,7 @@ class Calibration:
         step = np.arange(1, steps + 1)
         return AtCoverage(
             _at_coverage(self.scores, coverage, axis=1)[:, np.minimum(step, horizon) - 1],
-            NormalDist().inv_cdf(0.5 + min(coverage, _COVERAGES[-2]) / 2),
+            NormalDist().inv_cdf(0.5 + min(coverage, COVERAGES[-2]) / 2),
             _at_coverage(self.unconditional, coverage, axis=0),
             np.sqrt(np.maximum(step, horizon) / horizon),
         )
@@ -313,8 +280,8 @@ def calibrate(network: ForecastNetwork, windows: Windows, steps: int, *, held_ou
     errors.swapaxes(1, 2)[kind == UNOBSERVED] = np.nan  # they say nothing about contexts with values
     rows_apart = n_available / len(windows)
     least_of_series = max(LEAST_WINDOWS, math.ceil(LEAST_HORIZONS * horizon / rows_apart))
-    scores, curve, unseen, of_curve = _curves(errors, kind, series.numpy(), n_series, least_of_series)
-    unconditional = _quantiles(distances[:, None])[:, 0]
+    scores, curve, unseen, of_curve = curves_of(errors, kind, series.numpy(), n_series, least_of_series)
+    unconditional = quantiles_of(distances[:, None])[:, 0]
     return Calibration(scores, curve, unseen, of_curve, unconditional, deviation, len(windows), held_out)
 
 
@@ -329,52 +296,6 @@ def evenly_spaced(n_available: int, n_most: int) -> Tensor:
     n_chosen = min(n_available, n_most)
     # In integers: single precision knows no odd number beyond 2^24.
     return torch.arange(n_chosen) * (n_available - 1) // max(n_chosen - 1, 1)
-
-
-def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int, n_targets: int) -> Activity:
-    """How much each target moved before each cutoff.
-
-    A quarter of the variance is that of the whole context, three quarters that of its newest `horizon` rows, over
-    what was observed; where that is less than two of the newest rows, all of it is that of the context. Of the
-    scales that were tried (docs/evidence/coverage.md) this one travels best.
-
-    Shape
-    -----
-    values : (n_rows, n_series)
-    cutoffs : (n_cutoffs,)
-
-    Examples
-    --------
-    >>> activity(torch.tensor([[0.0], [torch.nan], [2.0], [2.0], [9.0]]), torch.tensor([4]), 4, 2, 1)
-    Activity(deviation=array([[0.47140452]]), still=array([[0.5]]))
-    """
-    contexts = np.lib.stride_tricks.sliding_window_view(values[:, -n_targets:].numpy(), context_length, axis=0)
-    variances, still = np.empty((2, len(cutoffs), n_targets))
-    for number, cutoff in enumerate(cutoffs.tolist()):  # one by one: all contexts together may not fit in memory
-        context = contexts[cutoff - context_length].astype(np.float64)  # (n_targets, context_length)
-        whole, newest = _variance(context), context[:, -horizon:]
-        moving = np.where((~np.isnan(newest)).sum(1) > 1, _variance(newest), whole)
-        variances[number] = 0.25 * whole + 0.75 * moving
-        still[number] = _share_still(context)
-    return Activity(np.sqrt(variances), still)
-
-
-def _variance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of what was observed in each row, 0 of fewer than two points."""
-    observed = ~np.isnan(rows)
-    count = observed.sum(1, keepdims=True).clip(1)
-    mean = np.where(observed, rows, 0).sum(1, keepdims=True) / count
-    return (np.where(observed, rows - mean, 0) ** 2).sum(1) / count[:, 0]
-
-
-def _share_still(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of equal neighbours among what was observed in each row: 1 of a single value, NaN of none."""
-    observed = ~np.isnan(rows)
-    newest = np.maximum.accumulate(np.where(observed, np.arange(rows.shape[1]), 0), axis=1)
-    held = np.take_along_axis(rows, newest, axis=1)  # the newest value observed so far
-    moves = (observed[:, 1:] & ~np.isnan(held[:, :-1]) & (held[:, 1:] != held[:, :-1])).sum(1)
-    count = observed.sum(1)
-    return np.where(count > 0, 1 - moves / (count - 1).clip(1), np.nan)
 
 
 def _distances(targets: NDArray[np.float32], block: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -393,88 +314,14 @@ def _distances(targets: NDArray[np.float32], block: NDArray[np.int64], ends: NDA
     return np.abs(first - second)
 
 
-def _curves(
-    errors: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    series: NDArray[np.int64],
-    n_series: int,
-    least_of_series: int,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Scores of every category with enough windows, which curve is whose, and windows per curve; see `Calibration`.
-
-    Shape
-    -----
-    errors : (n_windows, horizon, n_targets)
-    kind : (n_windows, n_targets)
-    series : (n_windows,)
-    """
-    horizon, n_targets = errors.shape[1:]
-    of_all = _quantiles(errors).transpose(2, 0, 1)
-    scores = [one.astype(np.float32) for one in of_all]
-    windows = (kind != UNOBSERVED).sum(0).tolist()
-    curve = np.tile(np.arange(n_targets), (n_series + 1, _N_KINDS, 1))
-    unseen = np.zeros((_N_KINDS, n_targets), dtype=bool)
-    most_curves = max(n_targets, MOST_SCORES // (len(_COVERAGES) * horizon))
-    counts = np.zeros((n_series, _N_KINDS, n_targets), dtype=np.int64)
-    np.add.at(counts, (series[:, None], kind, np.arange(n_targets)), 1)
-
-    def split(slot: tuple[Any, Any, int], chosen: NDArray[np.bool_]) -> None:
-        """Give the windows of a category a curve of their own."""
-        if len(scores) < most_curves and chosen.sum() < windows[curve[slot].flat[0]]:
-            target = slot[-1]
-            own = _quantiles(errors[chosen, :, target, None])[..., 0]
-            curve[slot] = len(scores)
-            scores.append(np.where(np.isnan(own), of_all[target], own).astype(np.float32))
-            windows.append(int(chosen.sum()))
-
-    everywhere = slice(None)
-    # Calm and usual contexts of one series differ less than relative errors allow for; those of many series may not.
-    levels = (slice(0, 2), slice(2, 3)) if n_series == 1 else (slice(0, 1), slice(1, 2), slice(2, 3))
-    for target in range(n_targets):
-        for kinds in _CLASSES:
-            chosen = np.isin(kind[:, target], kinds)
-            if chosen.sum() < min(LEAST_WINDOWS, windows[target]):
-                unseen[list(kinds), target] = True
-                continue
-            split((everywhere, list(kinds), target), chosen)
-            for level in levels:
-                chosen = np.isin(kind[:, target], kinds[level])
-                if chosen.sum() >= LEAST_WINDOWS:
-                    split((everywhere, list(kinds[level]), target), chosen)
-    for owner, one, target in np.argwhere(counts >= least_of_series).tolist():
-        if n_series > 1 and one != UNOBSERVED:
-            split((owner, one, target), (kind[:, target] == one) & (series == owner))
-    return np.stack(scores), curve[-1:] if n_series == 1 else curve, unseen, np.array(windows)
-
-
-def _quantiles(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quantiles of the observed errors at every coverage: (n_coverages, horizon, n_targets).
-
-    A step of a target that no window observes gets those of all its steps; a target that none observes, those of all
-    targets.
-    """
-    found = _ranked(errors)
-    for pooled in (errors.reshape(-1, 1, errors.shape[2]), errors.reshape(-1, 1, 1)):
-        if np.isnan(found).any():
-            found = np.where(np.isnan(found), _ranked(pooled), found)
-    return found
-
-
 def _at_coverage(scores: NDArray[np.floating], coverage: float, axis: int) -> NDArray[np.float64]:
     """Scores at one coverage, linear between those at hand."""
-    position = np.interp(coverage, _COVERAGES, np.arange(len(_COVERAGES)))
+    position = np.interp(coverage, COVERAGES, np.arange(len(COVERAGES)))
     low = int(position)
-    high = min(low + 1, len(_COVERAGES) - 1)
+    high = min(low + 1, len(COVERAGES) - 1)
     part = position - low
     below, above = (scores.take(number, axis).astype(np.float64) for number in (low, high))
     return np.asarray(below * (1 - part) + above * part)
-
-
-def _ranked(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The error of every coverage, NaN where none is observed: (n, ...) to (n_coverages, ...)."""
-    count = (~np.isnan(errors)).sum(axis=0)
-    rank = np.ceil(np.multiply.outer(_COVERAGES, count + 1) - 1e-9)  # 0.8 * 100 is a little more than 80
-    return np.take_along_axis(np.sort(errors, axis=0), rank.clip(1, count.clip(1)).astype(int) - 1, axis=0)
 
 
 def interval_levels(coverage: float) -> list[float]:

@@ -10,7 +10,8 @@ import torch
 import xarray as xr
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.forecasting.intervals import Activity, Calibration, interpolate_levels, widen_beyond_horizon
+from samovar_forecast.forecasting.activity import Activity
+from samovar_forecast.forecasting.intervals import Calibration, interpolate_levels, widen_beyond_horizon
 from samovar_forecast.training.losses import ascending
 from tests.conftest import TINY, waves
 from tests.forecasting.test_calibration import reference_activity
