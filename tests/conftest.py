@@ -23,7 +23,7 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 lightning_fabric.utilities.registry.entry_points = cache(lightning_fabric.utilities.registry.entry_points)
 
 TINY = {
-    "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2,
+    "horizon": 8, "context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "max_epochs": 2, "batch_size": 32,
     "learning_rate": 1e-2, "random_state": 0, "device": "cpu",
 }  # fmt: skip
 # Tests whose subject is not how wide an interval is, on series too short to hold a horizon out.

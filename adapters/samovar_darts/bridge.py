@@ -18,6 +18,7 @@ from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.hyperparameters import description_of
 from samovar_forecast.networks.segment_network import SegmentConfig
+from samovar_forecast.training.batches import USUAL_BATCH_SIZE
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import count_devices, resolve_device
 
@@ -84,7 +85,7 @@ def from_core(core: Forecaster) -> DartsModel:
     model = model_class(
         input_chunk_length=context_length,
         output_chunk_length=output_length,
-        batch_size=core.batch_size,
+        batch_size=core.batch_size or USUAL_BATCH_SIZE,  # darts knows no windows before fit
         n_epochs=core.max_epochs,
         optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay, "betas": core.adam_betas},
         lr_scheduler_cls=Schedule,

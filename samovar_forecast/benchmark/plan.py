@@ -15,6 +15,7 @@ from samovar_forecast.benchmark.runs import Run
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.files import datasets
 from samovar_forecast.forecasters import ALL_FORECASTERS
+from samovar_forecast.training.batches import USUAL_BATCH_SIZE
 from samovar_forecast.training.config import TrainingConfig, check_training_config
 from samovar_forecast.training.devices import resolve_device
 
@@ -26,7 +27,7 @@ _ASIDE = {
     "horizon", "context_length", "targets", "validation_fraction", "random_state", "device", "verbose", "logger",
     "callbacks", "log_dir", "checkpoint_dir", "devices", "num_nodes", "strategy",
 }  # fmt: skip
-_BUDGET = ("batch_size", "max_epochs", "patience")
+_BUDGET = ("max_epochs", "patience")
 
 
 def plan(
@@ -149,7 +150,7 @@ def _settings(
     if model == "naive":
         return {}
     if model not in FORECASTERS:
-        budget = {name: getattr(TrainingConfig(), name) for name in _BUDGET}
+        budget = {name: getattr(TrainingConfig(), name) for name in _BUDGET} | {"batch_size": USUAL_BATCH_SIZE}
         return budget | recipes.BASELINES.get(model, {}) | dict(given)
     cls = FORECASTERS[model]
     known = {field.name for field in fields(cls)} - _ASIDE

@@ -11,6 +11,8 @@ from torch import Tensor
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
 
+USUAL_BATCH_SIZE, SMALL_BATCH_SIZE = 32, 8
+_MANY_WINDOWS = 512  # fewer make small batches
 MOST_BYTES = 2**27  # larger steps wait for memory: the C library hands such tensors back and asks for them anew
 
 
@@ -131,6 +133,19 @@ class WindowBatches:
         own = torch.cat(parts)
         counts = self.count(own) if len(own) else tuple(0 * count for count in self.count(step[:1]))
         return counts if self.add_up is None else tuple(self.add_up(count) for count in counts)
+
+
+def resolve_batch_size(batch_size: int | None, n_windows: int) -> int:
+    """The windows per training step that None means: small batches make enough steps of few windows.
+
+    Examples
+    --------
+    >>> resolve_batch_size(None, 8_000), resolve_batch_size(None, 200), resolve_batch_size(40, 200)
+    (32, 8, 40)
+    """
+    if batch_size is not None:
+        return batch_size
+    return USUAL_BATCH_SIZE if n_windows >= _MANY_WINDOWS else SMALL_BATCH_SIZE
 
 
 def windows_of_epoch(n_windows: int, most: int | None) -> int:

@@ -144,7 +144,7 @@ def _finite(network: nn.Module) -> bool:
 @torch.inference_mode()
 def _forecasts_are_finite(module: ForecastingModule) -> bool:
     """Weights of 1e30 are finite too: try them on some windows, without dropout."""
-    past, _, covariates = module.windows.gather(module.windows.starts[: module.config.batch_size])
+    past, _, covariates = module.windows.gather(module.windows.starts[: module.batch_size])
     return bool(torch.isfinite(module.network.eval()(past, covariates)).all())
 
 

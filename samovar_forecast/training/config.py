@@ -42,8 +42,8 @@ class TrainingConfig:
         Features made from the index and used like covariates that are known in the future: "minute", "hour",
         "dayofweek", "day", "dayofyear", "week", "month". "auto": those that tell the steps of the index apart, and none
         for integers. None: none.
-    batch_size : int, default 32
-        Windows per training step.
+    batch_size : int or None, default None
+        Windows per training step. None: 32, and 8 where training has fewer than 512 windows.
     max_epochs : int, default 100
         Passes over the training windows, at most.
     max_steps : int or None, default None
@@ -140,7 +140,7 @@ class TrainingConfig:
     output_length: int | None = None
     targets: tuple[str, ...] | list[str] | None = None
     calendar: tuple[str, ...] | list[str] | Literal["auto"] | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     max_epochs: int = 100
     max_steps: int | None = None
     windows_per_epoch: int | None = 8192
@@ -177,9 +177,9 @@ class TrainingConfig:
     verbose: Literal[0, 1, "auto"] = "auto"
 
 
-_COUNTS = ("horizon", "batch_size", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
+_COUNTS = ("horizon", "max_epochs", "accumulate_batches", "n_members", "num_nodes")
 LOGGERS = ("csv", "tensorboard")
-_OPTIONAL_COUNTS = ("context_length", "output_length", "max_steps", "windows_per_epoch", "patience")
+_OPTIONAL_COUNTS = ("context_length", "output_length", "batch_size", "max_steps", "windows_per_epoch", "patience")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 

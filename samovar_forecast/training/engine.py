@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.batches import count_parts
+from samovar_forecast.training.batches import count_parts, resolve_batch_size
 from samovar_forecast.training.callbacks import BestWeights, LossHistory, StopWhenAsked, ValidateLastStep
 from samovar_forecast.training.checkpoints import CheckpointFiles, Checkpoints, remove_checkpoint
 from samovar_forecast.training.config import TrainingConfig
@@ -93,7 +93,7 @@ def train(
     """
     n_devices, number = count_devices(config.devices, resolve_device(config.device)), own_number()
     if n_devices * config.num_nodes > 1:
-        _check_divisible(config, network, n_devices, number)
+        _check_divisible(config, network, len(windows), n_devices, number)
     if not starts_processes(config):
         return _train(network, windows, validation, config, seed, begun_with)
     with interrupts_held_back() as interrupt:
@@ -109,7 +109,9 @@ def starts_processes(config: TrainingConfig) -> bool:
     return own_number() is None and count_devices(config.devices, resolve_device(config.device)) > 1
 
 
-def _check_divisible(config: TrainingConfig, network: ForecastNetwork, n_devices: int, number: int | None) -> None:
+def _check_divisible(
+    config: TrainingConfig, network: ForecastNetwork, n_windows: int, n_devices: int, number: int | None
+) -> None:
     total = n_devices * config.num_nodes
     if config.num_nodes > 1 and number is None:
         raise ValueError(
@@ -124,8 +126,9 @@ def _check_divisible(config: TrainingConfig, network: ForecastNetwork, n_devices
             f"{type(plain_network(network)).__name__} looks at a whole batch at once in training, which cannot be "
             "divided over several devices; use devices=1"
         )
-    if config.batch_size < total:
-        raise ValueError(f"batch_size={config.batch_size} leaves some of {total} devices without a window; raise it")
+    batch_size = resolve_batch_size(config.batch_size, n_windows)
+    if batch_size < total:
+        raise ValueError(f"{batch_size=} leaves some of {total} devices without a window; raise it")
     if number is not None and not isinstance(config.random_state, Integral):
         raise ValueError(
             "every process that a launcher starts must draw the same numbers: give random_state a whole number, got "
@@ -160,7 +163,9 @@ def _train(
         checkpoints = Checkpoints(config.checkpoint_dir, described)
     n_parts = 1
     if device.type == "cpu":
-        n_parts = count_parts(network, windows, math.ceil(config.batch_size / n_ranks))
+        n_parts = count_parts(
+            network, windows, math.ceil(resolve_batch_size(config.batch_size, len(windows)) / n_ranks)
+        )
         keep_freed_memory()
     module = ForecastingModule(network.train(), config, windows, validation, generator, n_parts)
     if resolve_compile(config.compile, device, module.total_steps):
@@ -213,7 +218,7 @@ def _fit(trainer: pl.Trainer, module: ForecastingModule, checkpoints: Checkpoint
     except torch.OutOfMemoryError as error:
         raise MemoryError(
             f"{module.device} has not enough memory for this training: lower batch_size (now "
-            f"{module.config.batch_size}; accumulate_batches makes up for it), context_length or d_model: {error}"
+            f"{module.batch_size}; accumulate_batches makes up for it), context_length or d_model: {error}"
         ) from error
     return False
 

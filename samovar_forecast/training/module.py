@@ -16,7 +16,13 @@ from samovar_forecast.data.windows import Windows
 from samovar_forecast.layers.batch_mean import divided_batch
 from samovar_forecast.layers.observed import is_observed
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.batches import Part, WindowBatches, forecast_batch_size, windows_of_epoch
+from samovar_forecast.training.batches import (
+    Part,
+    WindowBatches,
+    forecast_batch_size,
+    resolve_batch_size,
+    windows_of_epoch,
+)
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.losses import LOSSES, ascending, pinball_loss, sum_over_observed
 from samovar_forecast.training.optimisation import AveragedWeights, multiplier
@@ -129,7 +135,7 @@ class ForecastingModule(pl.LightningModule):
         weights = self.windows.equal_weights().cpu() if self.config.sampling == "series" else None
         return WindowBatches(
             self.windows.starts.cpu(),
-            self.config.batch_size,
+            self.batch_size,
             self.generator,
             weights,
             self.config.windows_per_epoch,
@@ -151,7 +157,7 @@ class ForecastingModule(pl.LightningModule):
         """Numbers of observed targets of the forecast and, where there is one, of the network's own objective."""
         counts: list[list[Tensor]] = []
         with forked(self.device):  # finding out may take a forward pass of the network
-            for some in starts.split(math.ceil(self.config.batch_size / self.n_parts)):
+            for some in starts.split(math.ceil(self.batch_size / self.n_parts)):
                 past, future, covariates = self.windows.gather(some)
                 observed = (is_observed(future), self.network.observed_own_targets(past, covariates))
                 counts.append([each.sum() for each in observed if each is not None])
@@ -250,10 +256,15 @@ class ForecastingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @property
+    def batch_size(self) -> int:
+        """Windows per training step on all devices together."""
+        return resolve_batch_size(self.config.batch_size, len(self.windows))
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch."""
         n_windows = windows_of_epoch(len(self.windows), self.config.windows_per_epoch)
-        return math.ceil(n_windows / (self.config.batch_size * self.config.accumulate_batches))
+        return math.ceil(n_windows / (self.batch_size * self.config.accumulate_batches))
 
     @property
     def total_steps(self) -> int:

@@ -101,7 +101,7 @@ def test_models_of_libraries_have_the_same_budget_in_both_recipes():
     assert default == published
     usual = TrainingConfig()
     assert {name: default.hyperparameters[name] for name in ("batch_size", "max_epochs", "patience")} == {
-        "batch_size": usual.batch_size, "max_epochs": usual.max_epochs, "patience": usual.patience,
+        "batch_size": 32, "max_epochs": usual.max_epochs, "patience": usual.patience,
     }  # fmt: skip
 
 

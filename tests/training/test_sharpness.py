@@ -195,7 +195,7 @@ def test_the_second_gradient_is_clipped(monkeypatch):
         return step(self, measured)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spying_step)
-    config = TrainingConfig(**(BASE | {"gradient_clip": 0.01}), sharpness_rho=0.5)
+    config = TrainingConfig(**(BASE | {"gradient_clip": 0.01}), sharpness_rho=0.5, batch_size=32)
     train(fresh_network(), windows_of(100 * series()), None, config, seed=0)
     assert len(norms) == 2
     assert max(norms) <= 0.01 * 1.0001

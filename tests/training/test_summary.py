@@ -38,7 +38,7 @@ def test_every_epoch_leaves_its_losses(options):
     summary = trained(**options)
     history = summary.history
     assert [losses.epoch for losses in history] == list(range(1, len(history) + 1))
-    assert len(history) == math.ceil(summary.steps / {8: 4}.get(options.get("batch_size"), 2))
+    assert len(history) == math.ceil(summary.steps / {8: 4}.get(options.get("batch_size"), 7))
     assert history[-1].training_loss == summary.training_loss
     assert all(math.isfinite(losses.training_loss) for losses in history)
     if options.get("validate", True):
@@ -72,7 +72,7 @@ def test_a_training_that_diverged_says_where():
             self.steps += self.training
             return super().forward(past) * (math.nan if self.steps > 4 else 1.0)
 
-    config = TrainingConfig(**CPU | {"max_epochs": 8, "patience": None})
+    config = TrainingConfig(**CPU | {"max_epochs": 8, "patience": None, "batch_size": 32})
     with pytest.warns(UserWarning, match="training diverged"):
         summary = train(Explodes(), windows_of(series()), windows_of(series(seed=1)), config, seed=0)
     assert [math.isfinite(losses.training_loss) for losses in summary.history] == [True, True, False]
