@@ -70,8 +70,9 @@ def _train_ours(run: Run, task: Task, folder: Path) -> Trained:
 def _ours(forecaster: Forecaster, forecast: Forecast, before: int) -> Trained:
     done = forecaster.training_summary_
     return Trained(
-        forecast, forecaster.context_length_, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before
-    )
+        forecast, forecaster.context_length_, done.n_parameters, done.epochs, done.best_epoch, done.seconds, before,
+        done.precision,
+    )  # fmt: skip
 
 
 def _epochs_in(folder: Path) -> int:

@@ -83,6 +83,7 @@ def measure(run: Any, folder: Path, began: float) -> dict[str, Any]:
         "peak_memory_mb": peak_memory_mb(),
         "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if run.device == "cuda" else None,
         "threads": torch.get_num_threads(),
+        "precision": trained.precision,
         "versions": _versions(run.model),
     }
 

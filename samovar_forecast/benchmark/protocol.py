@@ -93,6 +93,8 @@ class Trained:
         Of training, with validation, since `resumed_after_epoch`.
     resumed_after_epoch : int
         Epochs of a process before this one, which was killed.
+    precision : str or None
+        Lightning's name for the arithmetic of the training, where it is known.
     """
 
     forecast: Forecast
@@ -102,6 +104,7 @@ class Trained:
     best_epoch: int = 0
     seconds: float = 0.0
     resumed_after_epoch: int = 0
+    precision: str | None = None
 
     @property
     def seconds_per_epoch(self) -> float:

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-STEPS_WORTH_COMPILING = 5000
+STEPS_OF_A_LONG_TRAINING = 5000  # which is worth compiling, and the rounding of bfloat16
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -78,8 +78,8 @@ def count_devices(devices: int | str, device: torch.device) -> int:
     return n_devices
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """The precision that "auto" means on a device.
+def resolve_precision(name: str, device: torch.device, steps: int) -> str:
+    """The precision that "auto" means on a device for a training of so many steps.
 
     Warns
     -----
@@ -88,11 +88,13 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
     Examples
     --------
-    >>> resolve_precision("auto", torch.device("cpu"))
+    >>> resolve_precision("auto", torch.device("cpu"), steps=100)
     '32-true'
     """
     if name == "auto":
-        return "bf16-mixed" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+        on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        on_cpu = device.type == "cpu" and steps >= STEPS_OF_A_LONG_TRAINING and multiplies_bfloat16()
+        return "bf16-mixed" if on_gpu or on_cpu else "32-true"
     if name == "bf16-mixed" and device.type == "cpu" and emulates_bfloat16():
         warnings.warn(
             "precision='bf16-mixed': this processor has no AVX512 and emulates bfloat16, which takes several times as "
@@ -101,6 +103,12 @@ def resolve_precision(name: str, device: torch.device) -> str:
             stacklevel=2,
         )
     return name
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16: AVX512-BF16 or AMX."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # older versions of PyTorch lack them
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def emulates_bfloat16() -> bool:
@@ -117,7 +125,7 @@ def resolve_compile(choice: bool | str, device: torch.device, steps: int) -> boo
     False
     """
     if choice == "auto":
-        return device.type == "cuda" and steps >= STEPS_WORTH_COMPILING and find_spec("triton") is not None
+        return device.type == "cuda" and steps >= STEPS_OF_A_LONG_TRAINING and find_spec("triton") is not None
     return bool(choice)
 
 

@@ -202,6 +202,7 @@ def _train(
             n_windows=len(windows),
             interrupted=interrupted,
             history=tuple(history.epochs),
+            precision=str(trainer.precision),
         )
 
 
@@ -249,7 +250,7 @@ def _trainer(
         devices=[device.index] if device.type == "cuda" and not is_divided else n_devices,
         num_nodes=int(config.num_nodes),
         strategy={"auto": "ddp"}.get(config.strategy, config.strategy) if is_divided else "auto",
-        precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
+        precision=resolve_precision(config.precision, device, module.total_steps),  # type: ignore[arg-type]
         max_epochs=int(config.max_epochs),  # Lightning refuses the numbers of numpy
         max_steps=-1 if config.max_steps is None else int(config.max_steps),
         gradient_clip_val=None if config.gradient_clip is None else float(config.gradient_clip),

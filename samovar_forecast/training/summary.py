@@ -58,6 +58,10 @@ class TrainingSummary:
         diverged ends with a loss that is not finite. ``pd.DataFrame(summary.history)`` is their table. Empty in model
         files of versions that kept none.
 
+    precision : str or None
+        Lightning's name for the arithmetic of the training, "32-true" or "bf16-mixed". None in model files of versions
+        that did not tell.
+
     Examples
     --------
     >>> history = [[1, 0.9, 0.8], [2, 0.7, 0.6]]  # as JSON has it
@@ -76,6 +80,7 @@ class TrainingSummary:
     n_windows: int
     interrupted: bool = False
     history: tuple[EpochLosses, ...] = ()
+    precision: str | None = None
 
     @classmethod
     def of_members(cls, members: Sequence[TrainingSummary]) -> TrainingSummary:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
-from samovar_forecast.training.batches import count_parts
+from samovar_forecast.training.batches import count_parts, resolve_batch_size
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.devices import compiled
 from samovar_forecast.training.freed_memory import keep_freed_memory
@@ -99,7 +99,7 @@ def _module(
     network: ForecastNetwork, config: TrainingConfig, windows: Windows
 ) -> tuple[ForecastingModule, torch.optim.Optimizer]:
     generator = torch.Generator().manual_seed(0)
-    n_parts = count_parts(network, windows, config.batch_size)
+    n_parts = count_parts(network, windows, resolve_batch_size(config.batch_size, len(windows)))
     module = ForecastingModule(network.train(), config, windows, None, generator, n_parts)
     return module, module.configure_optimizers()["optimizer"]  # type: ignore[index,call-overload]
 

@@ -5,7 +5,7 @@ import torch
 
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.devices import STEPS_WORTH_COMPILING, compiled, resolve_compile
+from samovar_forecast.training.devices import STEPS_OF_A_LONG_TRAINING, compiled, resolve_compile
 from samovar_forecast.training.engine import train
 from tests.training.test_engine import CPU, fresh_network, series, windows_of
 
@@ -53,7 +53,7 @@ def test_compiled_dropout_drops_the_same():
         (False, "cuda", 10**6, False),
         ("auto", "cpu", 10**6, False),
         ("auto", "mps", 10**6, False),
-        ("auto", "cuda", STEPS_WORTH_COMPILING - 1, False),
+        ("auto", "cuda", STEPS_OF_A_LONG_TRAINING - 1, False),
     ],
 )
 def test_when_it_compiles(choice, device, steps, expected):
