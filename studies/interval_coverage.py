@@ -116,6 +116,11 @@ def panels() -> dict[str, dict[str, NDArray[np.float64]]]:
     def noise(name: str, n: int) -> dict[str, NDArray[np.float64]]:
         return {f"{name}{i}": draw.normal(5, 1, n_rows) for i in range(n)}
 
+    def waves(period: int) -> dict[str, NDArray[np.float64]]:
+        turns = np.arange(n_rows) / period
+        phases, small = draw.random(5), draw.normal(0, 0.05, (5, n_rows))
+        return {f"slow{i}": np.sin(2 * np.pi * (turns + phases[i])) + small[i] for i in range(5)}
+
     late = np.arange(n_rows) >= 200
     walks = {f"slow{i}": draw.normal(size=n_rows).cumsum() for i in range(7)}
     return {
@@ -123,6 +128,8 @@ def panels() -> dict[str, dict[str, NDArray[np.float64]]]:
         "6 counts of rate 5, 4 of .05": counts("fast", 5, 6) | counts("slow", 0.05, 4),
         "3 counts of rate 5, 7 of .05": counts("fast", 5, 3) | counts("slow", 0.05, 7),
         "3 of noise, 7 random walks": noise("fast", 3) | walks,
+        "5 of noise, 5 waves of 400 rows": noise("fast", 5) | waves(400),
+        "5 of noise, 5 waves of 150 rows": noise("fast", 5) | waves(150),
         "4 live, 8 dead since row 200": noise("live", 4)
         | {name: np.where(late, 0.0, one) for name, one in noise("dead", 8).items()},
         "1 % not zero": sparse(0.01, 1),
