@@ -10,17 +10,24 @@ from matplotlib.figure import Figure
 Rows = list[dict[str, Any]]
 
 
+def data_of(row: dict[str, Any]) -> str:
+    """The data of a training step in words."""
+    lengths = f", {row['context_length']} rows by {row['segment_length']}" if "segment_length" in row else ""
+    return f"{row['n_series']} series, width {row['d_model']}{lengths}"
+
+
 def draw_steps(rows: Rows, path: Path) -> str:
     """Milliseconds of each form and of the floors, a panel for each size."""
-    figure = Figure(figsize=(10, 3), layout="constrained")
-    for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
+    n_lines = -(-len(rows) // 2)
+    figure = Figure(figsize=(10, 3 * n_lines), layout="constrained")
+    for axes, row in zip(figure.subplots(n_lines, 2, squeeze=False).flat, rows, strict=False):
         names = list(row["milliseconds"])
         colours = ["0.75" if name in ("floor", "products alone") else "C0" for name in names]
         bars = axes.barh(names, list(row["milliseconds"].values()), color=colours)
         axes.bar_label(bars, fmt="{:,.0f}", padding=3)
         axes.margins(x=0.15)
         axes.invert_yaxis()
-        axes.set_title(f"{row['n_series']} series, width {row['d_model']}", fontsize=10)
+        axes.set_title(data_of(row), fontsize=10)
         axes.set_xlabel("milliseconds of a training step")
     return _saved(figure, path)
 

@@ -40,6 +40,8 @@ if not emulates_bfloat16():  # as slow as it is, it would leave few turns to the
 CASES: list[Case] = [
     {"n_series": 7, "d_model": 64, "seconds": 20},
     {"n_series": 21, "d_model": 128, "seconds": 60},
+    {"n_series": 7, "d_model": 64, "seconds": 20, "context_length": 512, "segment_length": 24},  # the default on hours
+    {"n_series": 21, "d_model": 64, "seconds": 60, "context_length": 512, "segment_length": 24},
 ]
 N_PROFILED = 5
 _BACKWARD = "autograd::engine::evaluate_function"
@@ -56,10 +58,16 @@ _GROUPS = {  # by the name of the operation or of what it is a part of; the firs
 }
 
 
-def measure(n_series: int, d_model: int, seconds: float) -> dict[str, Any]:
-    forms = networks(n_series, d_model)
-    config = forecaster(n_series, d_model)
-    windows = windows_of(synthetic_series(5_000, n_series), CONTEXT_LENGTH, HORIZON)
+def measure(
+    n_series: int,
+    d_model: int,
+    seconds: float,
+    context_length: int = CONTEXT_LENGTH,
+    segment_length: int | None = None,
+) -> dict[str, Any]:
+    config = forecaster(d_model, context_length, segment_length)
+    forms = networks(n_series, config)
+    windows = windows_of(synthetic_series(5_000, n_series), context_length, HORIZON)
     steps: dict[str, Callable[[], object]] = {
         name: training_step(network, config, windows, **FORMS.get(name, {})) for name, network in forms.items()
     }
@@ -85,10 +93,11 @@ def measure(n_series: int, d_model: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def forecaster(n_series: int, d_model: int) -> SAMoVARForecaster:
+def forecaster(d_model: int, context_length: int, segment_length: int | None) -> SAMoVARForecaster:
     return SAMoVARForecaster(
         horizon=HORIZON,
-        context_length=CONTEXT_LENGTH,
+        context_length=context_length,
+        segment_length=segment_length,
         d_model=d_model,
         n_layers=3,
         n_heads=8,
@@ -97,13 +106,14 @@ def forecaster(n_series: int, d_model: int) -> SAMoVARForecaster:
     )
 
 
-def networks(n_series: int, d_model: int) -> dict[str, SAMoVAR]:
+def networks(n_series: int, config: SAMoVARForecaster) -> dict[str, SAMoVAR]:
     """The forms, with the same weights; their forecasts and gradients are compared first."""
     torch.manual_seed(0)
-    shape = (n_series, n_series, CONTEXT_LENGTH, HORIZON, forecaster(n_series, d_model))
+    assert config.context_length is not None
+    shape = (n_series, n_series, config.context_length, HORIZON, config)
     ours = SAMoVAR(*shape)
     plain: dict[str, PlainSAMoVAR] = {"plain masked": MaskedSAMoVAR(*shape), "running sum": RunningSumSAMoVAR(*shape)}
-    past = torch.randn(2, CONTEXT_LENGTH, n_series)
+    past = torch.randn(2, config.context_length, n_series)
     expected = ours.eval()(past)
     for network in plain.values():
         network.take_weights(ours)
