@@ -85,7 +85,8 @@ def training_step(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
     )
     parts = [
         f"## The training step, {instructions}, {threads}",
-        "SAMoVAR, batch 32, 1024 -> 96 by segments of 96 where nothing else is said, 3 layers, 8 heads: gather, forward, loss, backward, clipping, AdamW, averaged "
+        "SAMoVAR, batch 32, 1024 -> 96 by segments of 96 where nothing else is said, 3 layers, 8 heads: gather, "
+        "forward, loss, backward, clipping, AdamW, averaged "
         "weights. *Running sum* is the published form of attention, one state `k v^T` per token; *plain masked* is "
         "`tril(Q K^T) V` with maps layer by layer; both are written in the benchmark from the formulas and have the "
         f"same weights and the same forecasts. {bfloat16} *Floor* is the time of all matrix products of the step at "
