@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,25 @@ def measured(
     if not isinstance(table, pd.DataFrame):
         return _measured_pieces(forecast, folder, table)
     result = forecast(table)
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    (folder / str(os.getpid())).write_text(peak[1] if peak else "0")
+    (folder / str(os.getpid())).write_text(str(peak_of("self")))
     return result
+
+
+def peak_of(process: str) -> int:
+    """Peak memory in kB."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    return int(found[1]) if found else 0
+
+
+def peaks_of_others(name: str) -> list[int]:
+    """Peak memory in kB of the running processes of that name that this one has started."""
+    me, found = str(os.getpid()), []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # ended meanwhile
+            told = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            if told["Name"].strip() == name and told["PPid"].strip() == me:
+                found.append(peak_of(status.parent.name))
+    return found
 
 
 def _measured_pieces(forecast: Any, folder: Path, pieces: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -148,8 +165,9 @@ def run_one(engine: str, folder: Path, workers: int) -> None:
     result = result.sort_values(["shop", "date"], ignore_index=True)
     result.to_parquet(folder / f"{engine}.parquet")
     found = [int(path.read_text()) for path in peaks.iterdir()]
-    print(json.dumps({"seconds": round(seconds, 1), "peak of a worker, MB": round(max(found) / 1024),
-                      "processes": len(found)}))  # fmt: skip
+    told = {"seconds": round(seconds, 1), "peak of a worker, MB": round(max(found) / 1024), "processes": len(found)}
+    of_java = peaks_of_others("java")  # Spark's own process, one for all workers of a machine
+    print(json.dumps(told | ({"peak of Java, MB": round(max(of_java) / 1024)} if of_java else {})))
 
 
 def main() -> None:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,27 +90,25 @@ def records(store: Store) -> list[dict[str, Any]]:
     return [{name: value for name, value in record.items() if name not in MEASURED} for record in store.records()]
 
 
-def grandparents(of: str) -> set[int]:
-    """The workers: parents of the processes whose command line holds a word."""
-    told = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
-    return {int(line.split()[1]) for line in told.splitlines() if of in line and "ps -eo" not in line}
-
-
 def kill_a_worker(store: Store) -> None:
-    """Once a run has written a checkpoint, kill the worker that waits for one of the processes of this study's runs."""
-    while not list(store.unfinished.glob("*/training.ckpt")):
+    """Once a run has written a checkpoint, kill the worker that waits for the process of that run."""
+    while True:
+        for checkpoint in store.unfinished.glob("*/training.ckpt"):
+            worker = worker_of(checkpoint.with_name("log.txt"))
+            if worker is not None:
+                os.kill(worker, signal.SIGKILL)
+                return
         time.sleep(0.01)
-    workers = grandparents("samovar_forecast.benchmark.one_run") - {os.getpid()}
-    ours = [worker for worker in workers if str(os.getpid()) in ancestors(worker)]
-    os.kill((ours or sorted(workers))[0], signal.SIGKILL)
 
 
-def ancestors(process: int) -> list[str]:
-    found = []
-    while process > 1:
-        process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        found.append(str(process))
-    return found
+def worker_of(log: Path) -> int | None:
+    """The parent of the process that writes to a log; None where it has just ended."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile, or of another user
+            if (process / "fd" / "1").readlink() == log:
+                parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                return None if parent in (1, os.getpid()) else parent
+    return None
 
 
 def main() -> None:
@@ -122,7 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.parts or ["backtest", "benchmark", "kill"]
     with tempfile.TemporaryDirectory() as name:
-        folder, expected = Path(name), {}
+        folder, expected = Path(name).resolve(), {}
         os.chdir(folder)
         for where in ["this process", *options.backends]:
             with backend(where, options.workers):

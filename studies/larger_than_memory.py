@@ -79,7 +79,10 @@ def stored(folder: Path, limit: float, n_steps: int) -> dict[str, Any]:
     series = StoredSeries.from_parquet(folder / "parts", folder / "series", "row")
     writing = time.perf_counter() - began
     told = {"rows stored per second": round(len(series) / writing)} | fit(series, n_steps)
-    return told | {"own memory grew by, GB": round((memory("VmData") - before) / 1e9, 2)}
+    return told | {
+        "own memory grew by, GB": round((memory("VmData") - before) / 1e9, 2),
+        "peak with pages of the files, GB": round(memory("VmHWM") / 1e9, 2),
+    }
 
 
 def resident(folder: Path, n_steps: int) -> dict[str, Any]:

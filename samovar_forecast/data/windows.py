@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from samovar_forecast.networks.network import Covariates
+
+_WINDOWS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +146,35 @@ class Windows:
     def observed(self) -> Windows:
         """The windows that have an observed target both in their context and in their future."""
         pieces = self.values[:, -self.n_targets :].split(2**16)
-        counts = torch.cat([piece.isnan().logical_not_().any(1) for piece in pieces]).cumsum(0)
-        counts = torch.cat([counts.new_zeros(1), counts])
-        cutoffs = self.cutoffs
-        seen = counts[cutoffs] > counts[self.starts]
-        seen &= counts[cutoffs + self.horizon] > counts[cutoffs]
-        return self.at(self.starts[seen])
+        rows = torch.cat([piece.isnan().logical_not_().any(1) for piece in pieces])
+        if rows.all():
+            return self
+        counts = torch.zeros(len(rows) + 1, dtype=torch.int32 if len(rows) < 2**31 else torch.int64)
+        torch.cumsum(rows, 0, dtype=counts.dtype, out=counts[1:])
+
+        def seen(part: Windows) -> Tensor:
+            cutoffs = part.cutoffs
+            in_context = counts[cutoffs] > counts[part.starts]
+            return in_context.logical_and_(counts[cutoffs + part.horizon] > counts[cutoffs])
+
+        return self.only(self.in_pieces(seen))
+
+    def in_pieces(self, asked: Callable[[Windows], Tensor]) -> Tensor:
+        """What is asked of each window; some at a time, because answers on the way would take as much as many rows."""
+        if not len(self):
+            return asked(self)
+        return torch.cat([asked(self.at(starts)) for starts in self.starts.split(_WINDOWS_AT_ONCE)])
+
+    def only(self, kept: Tensor) -> Windows:
+        """The windows for which `kept` is true: (n_windows,)."""
+        if kept.all():
+            return self
+        starts, begin = self.starts.new_empty(int(kept.count_nonzero())), 0
+        for some, chosen in zip(self.starts.split(_WINDOWS_AT_ONCE), kept.split(_WINDOWS_AT_ONCE), strict=True):
+            end = begin + int(chosen.count_nonzero())
+            starts[begin:end] = some[chosen]
+            begin = end
+        return self.at(starts)
 
     def rows_left(self) -> Tensor:
         """Rows of its series from each cutoff to the end: (n_windows,)."""

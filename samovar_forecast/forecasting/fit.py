@@ -77,6 +77,7 @@ def fit(
     data, every = learn(training, n_training, horizon, lengths, config.scaler, config.log1p, bounds, cutoffs)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
+    del every  # 8 bytes for each row, which may be many
     first_weights = [] if source is None else members_of(source.network)
 
     def made(member: int) -> ForecastNetwork:

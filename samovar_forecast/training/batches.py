@@ -109,15 +109,19 @@ class WindowBatches:
         return -(-n_windows * self.n_parts // self.batch_size)
 
     def __iter__(self) -> Iterator[Part]:
-        starts = self.starts
+        n_starts, order = len(self.starts), None
         if self.bounds is not None:
             drawn = torch.rand(self.n_windows, dtype=torch.float64, generator=self.generator) * self.bounds[-1]
-            starts = starts[torch.searchsorted(self.bounds, drawn, right=True)]
+            order = torch.searchsorted(self.bounds, drawn, right=True)
         elif self.generator is not None:
-            starts = starts[torch.randperm(len(starts), generator=self.generator)[: self.n_windows]]
-        elif self.n_windows < len(starts):
-            starts = starts[torch.linspace(0, len(starts) - 1, self.n_windows, dtype=torch.float64).round().long()]
-        for step in starts.split(self.batch_size * self.accumulate_batches):
+            order = torch.randperm(n_starts, generator=self.generator)[: self.n_windows]
+        elif self.n_windows < n_starts:
+            order = torch.linspace(0, n_starts - 1, self.n_windows, dtype=torch.float64).round().long()
+        order = None if order is None else order.to(self.starts.device)
+        size = self.batch_size * self.accumulate_batches
+        for begin in range(0, self.n_windows, size):  # not cut up or gathered at once: steps may be millions
+            end = min(begin + size, self.n_windows)
+            step = self.starts[begin:end] if order is None else self.starts[order[begin:end]]
             parts = [part for batch in step.split(self.batch_size) for part in self._own_parts(batch)]
             counts = self._counts(parts, step) if self.count is not None and len(parts) * self.n_ranks > 1 else ()
             for part in parts:

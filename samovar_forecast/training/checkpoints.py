@@ -82,7 +82,23 @@ class Checkpoints(Checkpoint):
             "finish it, or remove the file, or give every training a checkpoint_dir of its own"
         )
 
+    def _check_seen_by_all(self, n_devices: int) -> None:
+        """Refuse to begin on some devices and go on on others, which would wait for each other without end."""
+        seen: list[Any] = [None] * n_devices
+        torch.distributed.all_gather_object(seen, self.found)
+        if any(seen) and not all(seen):
+            with_it, without = (
+                [str(rank) for rank, found in enumerate(seen) if found is wanted] for wanted in (True, False)
+            )
+            raise CheckpointError(
+                f"a checkpoint of this training is there for process {', '.join(with_it)}, but not for process "
+                f"{', '.join(without)}: checkpoint_dir={str(self.path.parent)!r} must be on a disk that all machines "
+                "share; copy the file there, or remove it to train from the beginning"
+            )
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if trainer.world_size > 1:
+            self._check_seen_by_all(trainer.world_size)
         # With a limit of steps Lightning takes every checkpoint for one from within an epoch, and would resume at the
         # end of the last one. It reads the limit before and after the restoring alone.
         self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1

@@ -159,7 +159,9 @@ def _outcome(folder: Path, number: int) -> Any:
 
 def _is_of_another_process(error: BaseException) -> bool:
     """Whether a process failed because another one of them has ended."""
-    return isinstance(error, torch.distributed.DistError) or "onnection closed by peer" in str(error)
+    # What gloo says of a connection (closed, reset, broken, timed out) is a plain RuntimeError, with its place in gloo.
+    of_gloo = "gloo/transport" in str(error) or "onnection closed by peer" in str(error)
+    return isinstance(error, torch.distributed.DistError) or of_gloo
 
 
 def _told(error: ProcessException, n_processes: int) -> str:

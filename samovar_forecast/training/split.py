@@ -74,14 +74,19 @@ def split_windows(
         If no training window is left.
     """
     windows = windows.observed()
-    held_out, left = torch.tensor(n_held_out)[windows.blocks], windows.rows_left()
-    trains, validates = left >= held_out + windows.horizon, left <= held_out
-    if n_new is not None:
-        trains &= left - windows.horizon < torch.tensor(n_new)[windows.blocks]
+    held_out, new = torch.tensor(n_held_out), None if n_new is None else torch.tensor(n_new)
+
+    def trains_or_validates(part: Windows) -> Tensor:
+        blocks, left = part.blocks, part.rows_left()
+        trains = left >= held_out[blocks] + part.horizon
+        if new is not None:
+            trains &= left - part.horizon < new[blocks]
+        return torch.stack([trains, left <= held_out[blocks]], 1)
+
+    trains, validates = windows.in_pieces(trains_or_validates).unbind(1)
     if not trains.any():
         raise ValueError(
             f"y holds no window to train on: no target is observed in a context of {windows.context_length} rows and "
             f"in the horizon of {windows.horizon} rows after it"
         )
-    validation = windows.at(windows.starts[validates]) if validates.any() else None
-    return windows.at(windows.starts[trains]), validation
+    return windows.only(trains), windows.only(validates) if validates.any() else None

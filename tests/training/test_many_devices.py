@@ -1,5 +1,9 @@
 """A training over several devices is that on one; here they are processes of the CPU."""
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,8 @@ import torch
 from samovar_forecast import SAMoVARForecaster, StoredSeries
 from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.devices import count_devices
-from samovar_forecast.training.processes import own_number
+from samovar_forecast.training.interrupts import Interrupt
+from samovar_forecast.training.processes import ProcessEndedError, own_number, run_together
 from tests.conftest import TINY, waves
 
 
@@ -55,6 +60,23 @@ def test_a_fit_on_two_processes_is_that_on_one(tmp_path):
     np.testing.assert_allclose(two.predict(), one.predict(), rtol=1e-4)
     assert list(tmp_path.iterdir()) == []
     assert own_number() is None  # what the processes were told has not reached this one
+
+
+def killed_or_told(message):
+    if own_number() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(1)
+    raise RuntimeError(message)
+
+
+@pytest.mark.parametrize(
+    "told", ["Read error [127.0.0.1]:39581: Connection reset by peer", "Connection closed by peer"]
+)
+def test_of_two_processes_that_end_the_killed_one_is_named(told):
+    """The other says that it lost its connection, in one of gloo's ways."""
+    told = f"[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] {told}"
+    with pytest.raises(ProcessEndedError, match="process 1 of the 2 of this training was ended by SIGKILL"):
+        run_together(killed_or_told, (told,), 2, Interrupt())
 
 
 @pytest.mark.parametrize(

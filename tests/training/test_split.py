@@ -13,6 +13,7 @@ from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
 from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
+from tests.peak_memory import numbers_printed_by
 
 CONTEXT, HORIZON = 12, 4
 
@@ -223,3 +224,34 @@ def test_training_draws_as_configured(sampling, expected):
     drawn = torch.cat([part.starts for _ in range(50) for part in module.train_dataloader()])
     counts = train.block[drawn].bincount() / 50
     torch.testing.assert_close(counts, torch.tensor(expected).float(), atol=0 if sampling == "windows" else 2, rtol=0)
+
+
+def test_many_windows_take_little_beside_their_starts():
+    """Fifty million rows on disk are trained on in 2 GB: no more than a few numbers of 8 bytes for each."""
+    (peak,) = numbers_printed_by("""
+import resource
+import torch
+from samovar_forecast.data.windows import Windows
+from samovar_forecast.training.batches import WindowBatches
+from samovar_forecast.training.split import split_windows, window_cutoffs
+
+def first_step(n, gap):
+    values = torch.ones(1).expand(n, 1)
+    if gap:
+        values = values.clone()
+        values[5] = torch.nan
+    every = Windows.before(window_cutoffs(n, n, 4, 2), values, 4, 2, 1)
+    windows, validation = split_windows(every, [100])
+    assert len(validation) == 99
+    del every
+    step = next(iter(WindowBatches(windows.starts, 8, torch.Generator().manual_seed(0))))
+    assert len(step.starts) == 8
+
+first_step(1000, True)  # what is set up once
+n = 2**23
+resource.setrlimit(resource.RLIMIT_DATA, (int(held()) + 4 * 8 * n,) * 2)
+first_step(n, False)
+first_step(n, True)
+print(peak())
+""", OMP_NUM_THREADS="1")  # fmt: skip
+    assert peak > 0
