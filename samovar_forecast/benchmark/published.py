@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from samovar_forecast.benchmark.recipes import HORIZONS, plain_name
+from samovar_forecast.benchmark.recipes import horizons, plain_name
 
 AVERAGE = "average"
 QUOTED = ("CATS", "FITS", "Encoder")  # of Lu & Yang's table, not run here
@@ -103,7 +103,7 @@ def find(model: str, data: str, horizon: int | str, look_backs: Sequence[int]) -
     if same:
         return same[0]
     if horizon == AVERAGE and len(distinct) == 1:
-        parts = [[r for r in _results(model, data, str(one)) if r.look_back == wanted] for one in HORIZONS]
+        parts = [[r for r in _results(model, data, str(one)) if r.look_back == wanted] for one in horizons(data)]
         if all(parts):
             first = [part[0] for part in parts]
             errors = [result.mae for result in first if result.mae is not None]

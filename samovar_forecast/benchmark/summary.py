@@ -11,7 +11,7 @@ from typing import Any
 from samovar_forecast.benchmark.plan import changed_settings
 from samovar_forecast.benchmark.protocol import DEFAULT_SHARES
 from samovar_forecast.benchmark.published import AVERAGE, Published, find
-from samovar_forecast.benchmark.recipes import HORIZONS
+from samovar_forecast.benchmark.recipes import horizons
 from samovar_forecast.benchmark.store import DONE
 
 _Kind = tuple[str, str, str]  # model, recipe, data
@@ -111,8 +111,9 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> list[Result]:
     made = []
     for kind, by_horizon in cells.items():
         made += [_mean(kind, horizon, [by_seed]) for horizon, by_seed in by_horizon.items()]
-        if set(HORIZONS) <= set(by_horizon):
-            four = [by_horizon[horizon] for horizon in HORIZONS]
+        averaged = horizons(kind[2])
+        if set(averaged) <= set(by_horizon):
+            four = [by_horizon[horizon] for horizon in averaged]
             shared = set.intersection(*map(set, four))
             if shared:
                 made.append(_mean(kind, None, [{seed: rows[seed] for seed in shared} for rows in four]))
@@ -126,23 +127,23 @@ def _by_horizon(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {**record, **errors, "horizon": int(horizon)}
 
 
-def _mean(kind: _Kind, horizon: int | None, horizons: Sequence[_BySeed]) -> Result:
+def _mean(kind: _Kind, horizon: int | None, averaged: Sequence[_BySeed]) -> Result:
     """The mean over the seeds of one horizon, or of several that have the same seeds."""
     model, recipe, data = kind
-    rows = [row for by_seed in horizons for row in by_seed.values()]
+    rows = [row for by_seed in averaged for row in by_seed.values()]
     memory = [row["peak_memory_mb"] for row in rows if row["peak_memory_mb"] is not None]
 
     def mean(name: str) -> float:
         return fmean(row[name] for row in rows)
 
-    by_seed = [fmean(of_horizon[seed]["mse"] for of_horizon in horizons) for seed in horizons[0]]
+    by_seed = [fmean(of_horizon[seed]["mse"] for of_horizon in averaged) for seed in averaged[0]]
     return Result(
         model=model,
         recipe=recipe,
         data=data,
         horizon=horizon,
-        look_backs=tuple(_look_back(next(iter(of_horizon.values()))) for of_horizon in horizons),
-        seeds=tuple(sorted(horizons[0])),
+        look_backs=tuple(_look_back(next(iter(of_horizon.values()))) for of_horizon in averaged),
+        seeds=tuple(sorted(averaged[0])),
         mse=mean("mse"),
         mae=mean("mae"),
         deviation=stdev(by_seed) if len(by_seed) > 1 else None,

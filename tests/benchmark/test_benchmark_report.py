@@ -325,3 +325,23 @@ def test_the_accuracy_on_the_front_page_is_that_of_the_store():
             seeds, minutes = ", ".join(map(str, one.seeds)), f"{one.training_seconds / 60:.0f}"
             expected = [f"{one.parameters:,.0f}", mse, mae, seeds, minutes]
         assert numbers == expected, name
+
+
+def test_the_other_data_on_the_front_page_are_those_of_the_store():
+    page = (ROOT / "README.md").read_text()
+    averages = {
+        (one.model, one.data): one
+        for one in summarise(Store(ROOT / "studies/results/benchmark").records())
+        if one.horizon is None and one.recipe == "default"
+    }
+    table = re.findall(r"^\| (ETTh2|ETTm1|ETTm2|Exchange|ILI) \| (\d+) \| (.*) \|$", page, re.MULTILINE)
+    assert len(table) == 5
+    for data, context, cells in table:
+        found = [cell.strip() for cell in cells.split("|")]
+        for model, cell in zip(("SAMoVAR", "SAMformer", "linear", "naive"), found, strict=True):
+            one = averages.get((model, data))
+            numbers = [] if one is None else [f"{error:.3f}".lstrip("0") for error in (one.mse, one.mae)]
+            assert cell == ", ".join(numbers), (data, model)
+        records = Store(ROOT / "studies/results/benchmark").records()
+        ours = [one for one in records if (one["model"], one["data"], one["recipe"]) == ("SAMoVAR", data, "default")]
+        assert {one["look_back"] for one in ours} <= {int(context)}
