@@ -106,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=list(FORECASTERS), default="SAMoVAR")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--trials", type=int, default=20, help="of each search and seed")
     parser.add_argument("--timeout", type=float, help="seconds after which a search begins no further trial")
     parser.add_argument("--folds", type=int, default=2)
@@ -117,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, rows = Study(options), []
-    for arm in ARMS:
+    for arm in options.arms:
         results = []
         for seed in options.seeds:
             results.append(study.result(arm, seed))

@@ -56,6 +56,7 @@ def activity(values: Tensor, cutoffs: Tensor, context_length: int, horizon: int,
 
     Examples
     --------
+    >>> import torch
     >>> activity(torch.tensor([[0.0], [torch.nan], [2.0], [2.0], [9.0]]), torch.tensor([4]), 4, 2, 1)
     Activity(deviation=array([[0.47140452]]), still=array([[0.5]]))
     """

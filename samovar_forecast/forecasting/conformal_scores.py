@@ -116,7 +116,7 @@ def independent_errors(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> float(independent_errors(np.array([1.0, 4.0, 2.0, 3.0, 1.0, 4.0, 2.0, 3.0])))
     8.0
     >>> float(independent_errors(np.arange(100.0)).round(1))
-    2.0
+    2.9
     """
     observed = ~np.isnan(errors)
     count = observed.sum(axis=0)

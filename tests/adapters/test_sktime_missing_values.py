@@ -13,7 +13,9 @@ from samovar_sktime import SAMoVARForecaster, all_forecasters, from_core
 from tests.adapters.test_sktime_forecasting import SETTINGS
 from tests.conftest import narrow_intervals, suited
 
-SINE = SETTINGS | {"context_length": 48, "horizon": 12, "max_steps": 250, "max_epochs": 40, "learning_rate": 1e-2}
+SINE = SETTINGS | {
+    "context_length": 48, "horizon": 12, "max_steps": 250, "max_epochs": 40, "learning_rate": 1e-2, "batch_size": 32,
+}  # fmt: skip
 N_TRAIN = 400
 
 

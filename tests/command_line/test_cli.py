@@ -288,7 +288,7 @@ def test_options_show_the_declared_defaults(monkeypatch):
             assert line.rstrip(" │").endswith("Default: the model's own.")
         else:
             assert defaults == {getattr(TrainingConfig(), name)}, name
-    assert "Default: 32." in words_of("batch_size")
+    assert "Default: 32, and 8 where training has fewer than 512 windows." in words_of("batch_size")
     assert "Default: all columns." in words_of("targets")
 
 

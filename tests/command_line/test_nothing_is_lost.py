@@ -99,7 +99,7 @@ def test_a_model_whose_place_is_gone_is_kept_elsewhere(folder, capsys):
 
 def test_an_interrupted_search_keeps_its_trials(folder, press):
     optuna = pytest.importorskip("optuna")
-    space = ["--space", "learning_rate=1e-3:1e-2", "--max-epochs", "1", "--folds", "1"]
+    space = ["--space", "learning_rate=1e-3:1e-2", "--max-epochs", "1", "--folds", "1", "--batch-size", "32"]
     press(2)  # in the second trial, which has one batch
     again = ["tune", "sales.csv", "--n-trials", "3", "--storage", "trials.log", *space]
     interrupted = invoke(*again)

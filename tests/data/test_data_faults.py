@@ -208,7 +208,7 @@ def test_hyperparameters_may_be_numbers_of_numpy(forecaster_class, tiny, y, numb
 WRONG = {
     "text": ({"d_model": "8"}, TypeError, "d_model must be an integer or None, got '8'"),
     "fraction": ({"max_epochs": 1.5}, TypeError, "max_epochs must be an integer, got 1.5"),
-    "array": ({"batch_size": np.array([1, 2])}, TypeError, "batch_size must be an integer, got array"),
+    "array": ({"batch_size": np.array([1, 2])}, TypeError, "batch_size must be an integer or None, got array"),
     "infinite": ({"weight_decay": float("inf")}, ValueError, "weight_decay must be a finite number, got inf"),
     "NaN": ({"dropout": float("nan")}, ValueError, "dropout must be a finite number, got nan"),
     "huge": ({"batch_size": 10**400}, ValueError, "batch_size must be at most 2147483647"),

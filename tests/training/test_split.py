@@ -249,7 +249,7 @@ def first_step(n, gap):
 
 first_step(1000, True)  # what is set up once
 n = 2**23
-resource.setrlimit(resource.RLIMIT_DATA, (int(held()) + 4 * 8 * n,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (int(held()) + 5 * 8 * n,) * 2)
 first_step(n, False)
 first_step(n, True)
 print(peak())
