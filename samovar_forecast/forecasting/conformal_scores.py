@@ -122,6 +122,7 @@ def independent_errors(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     count = observed.sum(axis=0)
     mean = np.where(observed, errors, 0).sum(axis=0) / count.clip(1)
     rows = np.where(observed, errors - mean, 0).reshape(len(errors), -1)
+    rows = rows[-_NUMBERS_AT_ONCE:]  # of the errors of all steps and targets in one row, the newest tell the time
     n_pairs = len(rows) // 4
     time = np.ones(rows.shape[1])
     for some in np.array_split(np.arange(rows.shape[1]), max(1, -(-rows.size // _NUMBERS_AT_ONCE))):
