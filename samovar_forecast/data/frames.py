@@ -69,8 +69,7 @@ def read_frame(
         )
     if data.shape[0] == 0 or data.shape[1] == 0:
         raise ValueError(f"{name} is empty: {data.shape[0]} rows x {data.shape[1]} columns")
-    if data.columns.has_duplicates:
-        raise ValueError(f"{name} has duplicate column names: {list(data.columns[data.columns.duplicated()])}")
+    check_names_differ(data, name)
     for column, dtype in data.dtypes.items():
         if not _is_real(dtype):
             raise TypeError(
@@ -91,6 +90,22 @@ def read_frame(
             f"({int(wrong.sum())} such values in all); {_replaced(values[wrong], missing)}"
         )
     return pd.DataFrame(values, index=index, columns=data.columns)
+
+
+def check_names_differ(data: pd.DataFrame, name: str) -> None:
+    """Refuse a frame with two columns of one name.
+
+    Raises
+    ------
+    ValueError
+        With the names that are there twice.
+
+    Examples
+    --------
+    >>> check_names_differ(pd.DataFrame({"load": [1.0], "heat": [2.0]}), "y")
+    """
+    if data.columns.has_duplicates:
+        raise ValueError(f"{name} has duplicate column names: {list(data.columns[data.columns.duplicated()])}")
 
 
 def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str, *, exact: bool = False) -> pd.DataFrame:

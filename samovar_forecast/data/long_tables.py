@@ -11,6 +11,8 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from samovar_forecast.data.frames import check_names_differ
+
 Library = Literal["pandas", "polars", "pyarrow"]
 LIBRARIES: tuple[Library, ...] = ("pandas", "polars", "pyarrow")
 
@@ -70,11 +72,12 @@ class LongTable:
         Raises
         ------
         ValueError
-            If a column is missing, or a row has no name or no time; the message names the row.
+            If a column is missing or there twice, or a row has no name or no time; the message names the row.
         """
         table = as_pandas(data)
         if table is None or (self.time not in table.columns and _has_index(table)):
             return None
+        check_names_differ(table, name)
         missing = [column for column in (*self.ids, self.time) if column not in table.columns]
         if missing:
             raise ValueError(
@@ -166,7 +169,7 @@ def hint_at_columns(data: Any) -> str:
     "fit(y, id_column='shop', time_column='date')"
     """
     table = as_pandas(data)
-    if table is None or _has_index(table):
+    if table is None or _has_index(table) or table.columns.has_duplicates:  # doubled names are told by `read_frame`
         return ""
     time = next((column for column in table.columns if isinstance(column, str) and _is_time(table[column])), None)
     if time is None:

@@ -8,7 +8,7 @@ import pytest
 from samovar_forecast.data.long_tables import LongTable
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasters import LinTransForecaster
-from tests.conftest import TINY, waves
+from tests.conftest import TINY, suited, waves
 
 polars = pytest.importorskip("polars")
 pytestmark = pytest.mark.filterwarnings("ignore:the intervals come from errors on the training windows")
@@ -118,3 +118,14 @@ def test_one_series_with_its_time_in_a_column(shops):
 def test_what_is_missing_is_named(shops, change, arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         LinTransForecaster(horizon=4, context_length=12).fit(change(shops[1]), **arguments)
+
+
+@pytest.mark.parametrize("twice", ["shop", "date", "sold"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_column_that_is_there_twice_is_named(twice, named):
+    days = pd.date_range("2024-01-01", periods=20)
+    table = pd.DataFrame({"shop": ["A"] * 20 + ["B"] * 20, "date": [*days, *days], "sold": np.arange(40.0)})
+    table = pd.concat([table, table[[twice]]], axis=1)
+    columns = {"id_column": "shop", "time_column": "date"} if named else {}
+    with pytest.raises(ValueError, match=rf"duplicate column names: \['{twice}'\]"):
+        LinTransForecaster(**suited(TINY, LinTransForecaster)).fit(table, **columns)
