@@ -6,12 +6,13 @@ wrong forecasts silently.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from darts import TimeSeries
+
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 
 Seen = dict[str, Any]  # plain, so that darts can save it
 
@@ -22,8 +23,7 @@ def seen_of(**roles: Sequence[TimeSeries] | None) -> Seen:
     targets = [one.all_values(copy=False)[:, :, 0].astype(np.float64) for one in roles["series"] or ()]
     if targets and len({values.shape[1] for values in targets}) == 1:
         values = np.concatenate(targets)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of components without a value, which are refused
+        with warnings_ignored(category=RuntimeWarning):  # of components without a value, which are refused
             seen |= {"center": np.nanmean(values, axis=0).tolist(), "deviation": np.nanstd(values, axis=0).tolist()}
     for role, given in roles.items():
         names = {tuple(one.components) for one in given or ()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 
 Offset = pd.tseries.offsets.BaseOffset
 
@@ -59,8 +60,7 @@ def leads(index: pd.DatetimeIndex, step: Offset) -> bool:
     wall = index if _is_absolute(step) else index.tz_localize(None)
     if not step.is_on_offset(wall[0]):
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)  # of offsets that step from date to date
+    with warnings_ignored(category=pd.errors.PerformanceWarning):  # of offsets that step from date to date
         try:
             if bool((wall[:-1] + step == wall[1:]).all()):
                 return True
@@ -212,8 +212,7 @@ def _office_hours(wall: pd.DatetimeIndex) -> Iterator[Offset]:
 def _is_usual(index: pd.DatetimeIndex, step: Offset) -> bool:
     """Whether at least half of the dates follow each other by a step."""
     wall = index if _is_absolute(step) else index.tz_localize(None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+    with warnings_ignored(category=pd.errors.PerformanceWarning):
         follows: NDArray[np.bool_] = np.asarray(wall[:-1] + step == wall[1:])
     return bool(2 * follows.sum() >= len(follows))
 

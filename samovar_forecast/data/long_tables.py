@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from samovar_forecast.data.frames import check_names_differ
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 
 Library = Literal["pandas", "polars", "pyarrow"]
 LIBRARIES: tuple[Library, ...] = ("pandas", "polars", "pyarrow")
@@ -189,8 +189,7 @@ def _is_time(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values.dtype) or not len(values):
         return False
     some = values.dropna().head(20).astype(str)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of text that is no date
+    with warnings_ignored(category=UserWarning):  # of text that is no date
         return bool(some.str.contains(r"\d").all() and pd.to_datetime(some, errors="coerce").notna().all())
 
 
@@ -214,8 +213,7 @@ def _times(values: pd.Series, name: str) -> pd.Index:
         return pd.Index(values)
     if isinstance(values.dtype, (pd.PeriodDtype, pd.DatetimeTZDtype)):
         return pd.Index(values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with warnings_ignored(category=UserWarning):
         dates = pd.to_datetime(values, errors="coerce")
     wrong = dates.isna()
     if wrong.any():

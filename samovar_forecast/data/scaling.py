@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.preprocessing import RobustScaler
 
+from samovar_forecast.data.ignored_warnings import warnings_ignored
+
 LARGEST_SCALED = 1e15  # sums of squares of thousands of such values still are single-precision numbers
 SMALLEST_DEVIATION = 1e-10  # networks without a scaler before them add 1e-8 and more to the deviation of a window
 _LARGEST_LOGARITHM = 700.0  # whose exponential still is a number
@@ -92,8 +94,7 @@ class Scaler:
         # A power of two changes no digit, and the squares of what is left neither overflow nor vanish.
         exponent = np.frexp(largest)[1]
         normed = (np.ldexp(_take_logarithms(values, logarithmic), -exponent) for values in pieces())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without any observation
+        with warnings_ignored(category=RuntimeWarning):  # of columns without any observation
             center, scale = _robust(*normed) if kind == "robust" else _standard(normed)
         center, scale = np.ldexp(np.nan_to_num(center), exponent), np.ldexp(np.nan_to_num(scale), exponent)
         # Not by the deviation: that of a constant is far from 0 where many rows have been summed.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from samovar_forecast.data.calendars import infer_step, leads, next_dates, step_between
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 from samovar_forecast.data.irregular_index import (
     check_order,
     irregular_dates,
@@ -196,10 +196,13 @@ def _as_time_axis(index: pd.Index) -> str:
     if isinstance(index, pd.TimedeltaIndex):
         return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
     kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
-    conversions: dict[str, Callable[[], pd.Index]] = {
+    dates: dict[str, Callable[..., pd.Index]] = {
+        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda **how: pd.to_datetime(index, **how),
+        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda **how: pd.to_datetime(index, utc=True, **how),
+    }
+    conversions: dict[str, Callable[..., pd.Index]] = {
         "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
-        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
-        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
+        **dates,
     }
     order = {
         "string": (1, 2, 0),
@@ -210,9 +213,10 @@ def _as_time_axis(index: pd.Index) -> str:
         "floating": (0,),
     }
     for code in map(list(conversions).__getitem__, order.get(kind, ())):
-        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, OverflowError, Warning):
-            warnings.simplefilter("error")  # of text that is read as dates by guesses
+        with warnings_ignored(), contextlib.suppress(ValueError, TypeError, OverflowError):
             made = conversions[code]()
-            if made.dtype != object and (kind != "floating" or (made == index).all()):
+            # Text that is not written as ISO 8601 is read as dates by guesses.
+            guessed = code in dates and kind == "string" and not made.equals(dates[code](format="ISO8601"))
+            if made.dtype != object and not guessed and (kind != "floating" or (made == index).all()):
                 return code
     return "df.reset_index(drop=True)"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from samovar_forecast.data.calendars import covering_step, infer_step
 from samovar_forecast.data.counting_columns import PARTS_OF_DATES
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 from samovar_forecast.data.irregular_index import wall_clock_of
 from samovar_forecast.files.table_format import TableFormat
 
@@ -156,8 +157,7 @@ def _dates(text: pd.Series, layout: TableFormat, column: str, path: Path, utc: b
     """Dates where text is one, in the order of day and month that the whole column allows."""
 
     def read(**options: Any) -> pd.Series:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of formats that differ, or that day and month are guessed
+        with warnings_ignored(category=UserWarning):  # of formats that differ, or that day and month are guessed
             return cast(pd.Series, pd.to_datetime(text, errors="coerce", utc=utc, **options))
 
     if layout.date_format is not None:
@@ -201,8 +201,7 @@ def _other_time(frame: pd.DataFrame, column: str) -> str:
         values = frame[other].dropna().head(20)
         if other == column or pd.api.types.is_numeric_dtype(values.dtype) or not len(values):
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with warnings_ignored(category=UserWarning):
             if pd.to_datetime(values.astype(str), errors="coerce").notna().all():
                 named = f", and if {column!r} tells many series apart, series=[{column!r}]"
                 return f"; if the time is in another column, time=[{other!r}]{named}"
@@ -271,8 +270,7 @@ def _wall_clock(index: pd.DatetimeIndex, layout: TableFormat, name: str) -> pd.D
         return index.tz_localize(zone, ambiguous="infer")
     except Exception as error:  # pandas 2 raises what pytz does
         told = " ".join(str(error).split())[:120]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings_ignored():
         try:
             made = index.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
         except Exception:  # nothing can be said of single labels then; the first error is raised all the same

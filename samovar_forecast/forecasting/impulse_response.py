@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.data.fitted_data import FittedData, OneSeries
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.backtest import backtest, check_count, cutoff_labels, first_cutoff
@@ -51,8 +51,7 @@ def impulse_response(
     response = _responses(fitted, windows, scaler, shocks.to_numpy(), steps)
     dims = ("shock", "series", "step")
     units = {"units": "units of the series"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of shocks to values that are missing at all cutoffs
+    with warnings_ignored(category=RuntimeWarning):  # of shocks to values that are missing at all cutoffs
         mean = np.nanmean(response, axis=0)
         lower, upper = np.nanquantile(response, [0.5 - coverage / 2, 0.5 + coverage / 2], axis=0)
     return xr.Dataset(

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from sklearn.exceptions import ConvergenceWarning
 
+from samovar_forecast.data.ignored_warnings import warnings_ignored
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.batches import count_parts, resolve_batch_size
@@ -284,14 +285,12 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            for message in (
-                ".*does not have many workers",
-                ".*GPU available but not used",
-                ".*LeafSpec.* is deprecated",
-                ".*It is recommended to use `self.log",  # what is logged is that of all devices already
-            ):
-                warnings.filterwarnings("ignore", message=message)
+        with warnings_ignored(
+            ".*does not have many workers",
+            ".*GPU available but not used",
+            ".*LeafSpec.* is deprecated",
+            ".*It is recommended to use `self.log",  # what is logged is that of all devices already
+        ):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
