@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from samovar_forecast.hyperparameters import cite, hyperparameters
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.interrupts import interrupts_held_back
 from samovar_forecast.training.progress import progress_shown
+from samovar_sktime import saved_files
 from samovar_sktime.forecasts import forecast_asked, forecast_windows
 from samovar_sktime.observed_rows import ObservedRows
 from samovar_sktime.pretrained import take_over, train_on
@@ -40,6 +42,7 @@ if MYPY:  # sktime has no types, and mypy checks no names of arguments below a b
         def fit(self, y: Any, X: Any = None, fh: Any = None) -> Self: ...
         def update(self, y: Any, X: Any = None, update_params: bool = True) -> Self: ...
         def _get_varnames(self) -> Any: ...
+        def save(self, path: Any = None, serialization_format: str = "pickle") -> Any: ...
         @classmethod
         def get_param_names(cls) -> list[str]: ...
         def __getattr__(self, name: str) -> Any: ...
@@ -337,6 +340,50 @@ class SktimeForecaster(TrainingConfig, BaseForecaster):
         self.pretrained_forecaster_ = copy.deepcopy(core)
         self._pretrained_attrs = ["pretrained_forecaster_"]
         self._state = "pretrained"
+
+    def save(self, path: str | Path | None = None, serialization_format: str = "pickle") -> Any:
+        """Write the forecaster to ``path + ".zip"``, as sktime does, with checksums and whole or not at all.
+
+        Parameters
+        ----------
+        path : str, Path or None
+            None: nothing is written, and what `sktime.base.load` takes is returned.
+        serialization_format : {"pickle", "cloudpickle"}
+
+        Returns
+        -------
+        ZipFile or tuple
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one survives.
+        """
+        if not isinstance(path, (str, Path)):
+            return super().save(path, serialization_format)
+        return saved_files.write(super().save, Path(path), serialization_format)
+
+    @classmethod
+    def load_from_path(cls, serial: str | Path) -> Self:
+        """Read a forecaster that `save` wrote.
+
+        Nothing in the file is opened before its checksums are compared. `sktime.base.load` opens a part of it, which
+        names the class, before it calls this method; where a file may be damaged, call the method itself.
+
+        Parameters
+        ----------
+        serial : str or Path
+            The file, or its name without ".zip".
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ModelFileError
+            If the file is damaged, was not written by `save`, or holds a forecaster of another class.
+        """
+        path = Path(serial)
+        return saved_files.read(path if path.suffix == ".zip" else path.with_name(f"{path.name}.zip"), cls)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 _turn = threading.Lock()
 
@@ -36,12 +37,12 @@ def warnings_ignored(*messages: str, category: type[Warning] = Warning) -> Itera
     """
     added = [("ignore", re.compile(text, re.IGNORECASE), category, None, 0) for text in messages or ("",)]
     with _turn:
-        filters = warnings.filters
+        filters = cast(list[Any], warnings.filters)
         filters[:0] = added
     try:
         yield
     finally:
         with _turn:
             # Where another thread is in `catch_warnings`, the list in force now may be another one.
-            for one in (filters, warnings.filters):
+            for one in (filters, cast(list[Any], warnings.filters)):
                 one[:] = [entry for entry in one if not any(entry is own for own in added)]

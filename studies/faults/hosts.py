@@ -98,9 +98,9 @@ class Sktime(Core):
         model.save(path)
 
     def load(self, path):
-        from sktime.base import load
+        from samovar_sktime import SAMoVARForecaster
 
-        return load(path.with_name(path.name + ".zip"))
+        return SAMoVARForecaster.load_from_path(path)
 
 
 class Darts:
