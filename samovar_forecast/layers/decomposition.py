@@ -10,15 +10,10 @@ from torch import Tensor, nn
 class SeriesDecomposition(nn.Module):
     """Split series into a centred moving average and what is left; the ends repeat their outermost point.
 
-    The moving average is a product with a banded matrix, which beats pooling up to lengths of some 16 windows:
-    there are more operations, and each of them is far cheaper.
-
     Parameters
     ----------
-    length : int
-        Number of rows (points in time) of the series.
     moving_average : int
-        Rows in the moving average; odd, so that it is centred. It may exceed `length`.
+        Rows in the moving average; odd, so that it is centred. It may exceed the length of a series.
 
     Shape
     -----
@@ -36,14 +31,12 @@ class SeriesDecomposition(nn.Module):
 
     Examples
     --------
-    >>> seasonal, trend = SeriesDecomposition(length=5, moving_average=3)(torch.arange(5.0).reshape(1, 5, 1))
+    >>> seasonal, trend = SeriesDecomposition(moving_average=3)(torch.arange(5.0).reshape(1, 5, 1))
     >>> trend.flatten()
     tensor([0.3333, 1.0000, 2.0000, 3.0000, 3.6667])
     """
 
-    counts: Tensor | None
-
-    def __init__(self, length: int, moving_average: int) -> None:
+    def __init__(self, moving_average: int) -> None:
         super().__init__()
         if moving_average < 1 or moving_average % 2 == 0:
             raise ValueError(
@@ -51,35 +44,13 @@ class SeriesDecomposition(nn.Module):
                 f"{max(1, moving_average - 1)} or {max(1, moving_average + 1)} rows is centred on one of them"
             )
         self.moving_average = moving_average
-        # Whole numbers, so that a network moved to float64 keeps no rounding of float32.
-        counts = averaged_rows(length, moving_average) if length <= 16 * moving_average else None
-        self.register_buffer("counts", counts, persistent=False)  # not learned: no part of a checkpoint
 
     def forward(self, series: Tensor) -> tuple[Tensor, Tensor]:
-        trend = self._pooled(series) if self.counts is None else (self.counts / self.moving_average) @ series
-        return series - trend, trend
-
-    def _pooled(self, series: Tensor) -> Tensor:
         reach = self.moving_average // 2
         before, after = series[:, :1].expand(-1, reach, -1), series[:, -1:].expand(-1, reach, -1)
         padded = torch.cat([before, series, after], dim=1).transpose(1, 2)
-        return F.avg_pool1d(padded, self.moving_average, stride=1).transpose(1, 2)
-
-
-def averaged_rows(length: int, moving_average: int) -> Tensor:
-    """How often each row (second index) enters the moving average around a row: (length, length).
-
-    Examples
-    --------
-    >>> averaged_rows(length=4, moving_average=5)
-    tensor([[3., 1., 1., 0.],
-            [2., 1., 1., 1.],
-            [1., 1., 1., 2.],
-            [0., 1., 1., 3.]])
-    """
-    reach = moving_average // 2
-    rows = torch.arange(length).unsqueeze(1) + torch.arange(-reach, reach + 1)  # (length, moving_average)
-    return F.one_hot(rows.clamp(0, length - 1), length).sum(1).to(torch.get_default_dtype())
+        trend = F.avg_pool1d(padded, self.moving_average, stride=1).transpose(1, 2)
+        return series - trend, trend
 
 
 class SeasonalNorm(nn.Module):

@@ -128,18 +128,16 @@ class Autoformer(ForecastNetwork):
             raise ValueError(f"dropout must be in [0, 1), got {config.dropout}")
         self.label_length, self.n_known = label_length, n_known
 
-        of_context = SeriesDecomposition(context_length, config.moving_average)
-        of_decoder = SeriesDecomposition(label_length + horizon, config.moving_average)
-        self.decomposition = of_context
+        self.decomposition = SeriesDecomposition(config.moving_average)
         self.encoder_embedding = Embedding(n_series, n_known, d_model, config.dropout)
         self.encoder = nn.ModuleList(
-            EncoderLayer(d_model, d_ff, config.factor, config.dropout, of_context)
+            EncoderLayer(d_model, d_ff, config.factor, config.dropout, self.decomposition)
             for _ in range(config.n_encoder_layers)
         )
         self.encoder_norm = SeasonalNorm(d_model)
         self.decoder_embedding = Embedding(n_series, n_known, d_model, config.dropout)
         self.decoder = nn.ModuleList(
-            DecoderLayer(d_model, d_ff, n_targets, config.factor, config.dropout, of_decoder)
+            DecoderLayer(d_model, d_ff, n_targets, config.factor, config.dropout, self.decomposition)
             for _ in range(config.n_decoder_layers)
         )
         self.decoder_norm = SeasonalNorm(d_model)

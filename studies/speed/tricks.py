@@ -26,11 +26,13 @@ from typing import Any, TextIO
 import steps
 import torch
 from measuring import ratio, rounded
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 import samovar_forecast
-from samovar_forecast.layers import dropout, rms_norm
+from samovar_forecast.layers import auto_correlation, dropout, rms_norm
 from samovar_forecast.layers.fast.rms_norm import plain_rms_norm
+from samovar_forecast.networks import autoformer
 
 CONTEXT_LENGTH = {"SAMoVAR": 1024, "PSFAttention": 512, "Autoformer": 512}
 D_MODEL = {7: 64, 21: 128}  # of SAMoVAR, the others have their defaults
@@ -50,7 +52,32 @@ def freed_memory() -> None:
     steps.keep_freed_memory = lambda: None
 
 
-FORMS: dict[str, Form] = {"RMS norm": own_rms_norm, "dropout": own_dropout, "freed memory": freed_memory}
+def library_convolution() -> None:
+    def forward(self: Any, series: Tensor) -> Tensor:
+        padded = functional.pad(series.transpose(1, 2), (1, 1), mode="circular")
+        return functional.conv1d(padded, self.weight).transpose(1, 2)
+
+    autoformer.CircularConvolution.forward = forward
+
+
+def scattered_rolls() -> None:
+    def rolls(values: Tensor, delays: Tensor, weights: Tensor) -> Tensor:
+        batch, length, _ = values.shape
+        rows = (torch.arange(length).unsqueeze(1) + delays.unsqueeze(1)) % length  # (batch, length, n_delays)
+        first_rows = length * torch.arange(batch).reshape(-1, 1, 1)
+        shares = weights.to(values.dtype).unsqueeze(1).expand_as(rows)
+        summed = functional.embedding_bag(
+            (rows + first_rows).flatten(0, 1), values.flatten(0, 1), per_sample_weights=shares.flatten(0, 1), mode="sum"
+        )
+        return summed.unflatten(0, (batch, length))
+
+    auto_correlation.sum_of_rolls = rolls
+
+
+FORMS: dict[str, Form] = {
+    "RMS norm": own_rms_norm, "dropout": own_dropout, "freed memory": freed_memory,
+    "convolution as a product": library_convolution, "gradient of rolls": scattered_rolls,
+}  # fmt: skip
 
 
 def taken_out(variant: str) -> tuple[Form, ...]:

@@ -14,12 +14,10 @@ def direct_trend(series, moving_average):
     return torch.stack(rows, dim=1)
 
 
-# Lengths beyond 16 moving averages are pooled, shorter ones are multiplied with a matrix.
 @pytest.mark.parametrize("moving_average", [1, 3, 7, 25, 101])
 @pytest.mark.parametrize("length", [1, 2, 9, 16, 17, 48, 49, 130])
 def test_equals_the_direct_average(length, moving_average):
-    decomposition = SeriesDecomposition(length, moving_average).double()
-    assert (decomposition.counts is None) == (length > 16 * moving_average)
+    decomposition = SeriesDecomposition(moving_average)
     series = torch.randn(2, length, 3, dtype=torch.float64, requires_grad=True)
     seasonal, trend = decomposition(series)
     expected = direct_trend(series, moving_average)
@@ -35,7 +33,7 @@ def test_equals_the_direct_average(length, moving_average):
 @pytest.mark.parametrize(("length", "moving_average"), [(40, 25), (400, 3)])
 def test_seasonal_and_trend_add_up(length, moving_average):
     series = 3 + torch.randn(4, length, 2)
-    seasonal, trend = SeriesDecomposition(length, moving_average)(series)
+    seasonal, trend = SeriesDecomposition(moving_average)(series)
     torch.testing.assert_close(seasonal + trend, series, rtol=1e-6, atol=1e-6)
 
 
@@ -43,7 +41,7 @@ def test_seasonal_and_trend_add_up(length, moving_average):
 @pytest.mark.parametrize("value", [0.0, -2.5, 1e4])
 def test_a_constant_has_no_seasonal_part(length, moving_average, value):
     series = torch.full((2, length, 3), value)
-    seasonal, trend = SeriesDecomposition(length, moving_average)(series)
+    seasonal, trend = SeriesDecomposition(moving_average)(series)
     assert seasonal.abs().max() <= 1e-6 * abs(value)
     torch.testing.assert_close(trend, series)
 
@@ -51,12 +49,12 @@ def test_a_constant_has_no_seasonal_part(length, moving_average, value):
 def test_a_season_as_long_as_the_average_leaves_the_trend():
     times = torch.arange(100, dtype=torch.float64)
     season = torch.sin(2 * torch.pi * times / 25)
-    _, trend = SeriesDecomposition(100, 25).double()((season + 0.1 * times).reshape(1, 100, 1))
+    _, trend = SeriesDecomposition(25)((season + 0.1 * times).reshape(1, 100, 1))
     torch.testing.assert_close(trend[0, 12:-12, 0], 0.1 * times[12:-12])
 
 
 def test_nothing_is_learned_or_saved():
-    decomposition = SeriesDecomposition(20, 5)
+    decomposition = SeriesDecomposition(5)
     assert not list(decomposition.parameters())
     assert not decomposition.state_dict()
 
@@ -64,7 +62,7 @@ def test_nothing_is_learned_or_saved():
 @pytest.mark.parametrize(("wrong", "right"), [(24, "23 or 25 rows"), (2, "1 or 3 rows"), (0, "1 or 1"), (-3, "odd")])
 def test_an_even_average_is_refused(wrong, right):
     with pytest.raises(ValueError, match=rf"moving_average must be odd and positive, got {wrong}.*") as error:
-        SeriesDecomposition(48, wrong)
+        SeriesDecomposition(wrong)
     assert right in str(error.value)
 
 
