@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from samovar_forecast.data.calendars import infer_step, leads, next_dates, step_between
-from samovar_forecast.data.irregular_index import (
+from samovar_forecast.data.calendars import (
     check_order,
     irregular_dates,
     irregular_integers,
     irregular_periods,
+    next_dates,
+    no_time_axis,
+    step_of_dates,
 )
 
 Frequency = pd.tseries.offsets.BaseOffset | int
@@ -65,10 +63,7 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     """
     integer = pd.api.types.is_integer_dtype(index.dtype)
     if not integer and not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
-        raise TypeError(
-            f"{name} has an index of type {type(index).__name__} ({index.dtype}) that begins with "
-            f"{index[:1].tolist()}; it must be dates, periods or integers, e.g. {_as_time_axis(index)}"
-        )
+        raise no_time_axis(index, name)
     check_order(index, name)
     if isinstance(index, pd.PeriodIndex):
         step = index.freq
@@ -77,7 +72,10 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
             raise irregular_periods(index, name)
         return step
     if isinstance(index, pd.DatetimeIndex):
-        return _datetime_frequency(index, name, default)
+        dates_step = step_of_dates(index, None if isinstance(default, int) else default)
+        if dates_step is None:
+            raise irregular_dates(index, name)
+        return dates_step
     if index.dtype.kind == "u" and index[-1] > np.iinfo(np.int64).max:
         raise ValueError(
             f"{name} has the index label {index[-1]}, which is no 64-bit integer with a sign, e.g. "
@@ -172,47 +170,3 @@ def _conversion(index: pd.Index, axis: pd.Index) -> str:
         return ""
     zone = "" if index.tz is None else ".tz_localize(None)"
     return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
-
-
-def _datetime_frequency(index: pd.DatetimeIndex, name: str, default: Frequency | None) -> Frequency:
-    own = index.freq
-    # One row may be cut out of a reversed axis, and pandas 2 keeps the step of dates that go to another zone.
-    if own is not None and (own.n < 0 or not leads(index, own)):
-        own = None
-    if default is not None and not isinstance(default, int) and own != default and leads(index, default):
-        return default
-    if own is not None:
-        return own
-    if len(index) < 3:
-        return step_between(index) if len(index) == 2 else pd.offsets.Day()
-    step = infer_step(index)
-    if step is None:
-        raise irregular_dates(index, name)
-    return step
-
-
-def _as_time_axis(index: pd.Index) -> str:
-    """Code that makes a time axis of another index."""
-    if isinstance(index, pd.TimedeltaIndex):
-        return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
-    kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
-    conversions: dict[str, Callable[[], pd.Index]] = {
-        "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
-        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
-        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
-    }
-    order = {
-        "string": (1, 2, 0),
-        "datetime": (1, 2),
-        "datetime64": (1,),
-        "date": (1,),
-        "integer": (0,),
-        "floating": (0,),
-    }
-    for code in map(list(conversions).__getitem__, order.get(kind, ())):
-        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, OverflowError, Warning):
-            warnings.simplefilter("error")  # of text that is read as dates by guesses
-            made = conversions[code]()
-            if made.dtype != object and (kind != "floating" or (made == index).all()):
-                return code
-    return "df.reset_index(drop=True)"
