@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from samovar_forecast.data.calendars import covering_step, infer_step, wall_clock_of
-from samovar_forecast.data.counting_columns import PARTS_OF_DATES
+from samovar_forecast.data.panel import PARTS_OF_DATES
 from samovar_forecast.files.table_format import TableFormat
 
 _DAY_OR_MONTH = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{2,4}\b.*")
