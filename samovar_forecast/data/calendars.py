@@ -5,9 +5,8 @@ Every error ends in code that makes the index regular without losing a value, fo
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -261,41 +260,6 @@ def _dates_between(index: pd.DatetimeIndex, step: Offset, most: int) -> pd.Datet
         if wall.tz_localize(index.tz, ambiguous="NaT", nonexistent="NaT").hasnans:
             return None
     return pd.date_range(index[0], index[-1], freq=step, unit=index.unit)
-
-
-def no_time_axis(index: pd.Index, name: str) -> TypeError:
-    """The error of labels that are no dates, periods or integers."""
-    return TypeError(
-        f"{name} has an index of type {type(index).__name__} ({index.dtype}) that begins with "
-        f"{index[:1].tolist()}; it must be dates, periods or integers, e.g. {_as_time_axis(index)}"
-    )
-
-
-def _as_time_axis(index: pd.Index) -> str:
-    """Code that makes a time axis of another index."""
-    if isinstance(index, pd.TimedeltaIndex):
-        return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
-    kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
-    conversions: dict[str, Callable[[], pd.Index]] = {
-        "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
-        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
-        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
-    }
-    order = {
-        "string": (1, 2, 0),
-        "datetime": (1, 2),
-        "datetime64": (1,),
-        "date": (1,),
-        "integer": (0,),
-        "floating": (0,),
-    }
-    for code in map(list(conversions).__getitem__, order.get(kind, ())):
-        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, OverflowError, Warning):
-            warnings.simplefilter("error")  # of text that is read as dates by guesses
-            made = conversions[code]()
-            if made.dtype != object and (kind != "floating" or (made == index).all()):
-                return code
-    return "df.reset_index(drop=True)"
 
 
 def check_order(index: pd.Index, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The gate for pandas data: what comes in is checked by name and row, what goes out continues the index."""
+"""The gate for pandas data: what comes in is checked by name and row, and takes the time zone that it goes with."""
 
 from __future__ import annotations
 

@@ -111,6 +111,11 @@ def choose_lengths(
     ------
     ValueError
         If the training rows do not hold one window.
+
+    Examples
+    --------
+    >>> choose_lengths(1, [1000], horizon=24, validation_fraction=0.2)
+    (Lengths(context=133, output=24, segment=24), [800])
     """
     season = season_length(frequency)
     output = output or (known.output if known else choose_output(horizon, season))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -11,7 +15,6 @@ from samovar_forecast.data.calendars import (
     irregular_integers,
     irregular_periods,
     next_dates,
-    no_time_axis,
     step_of_dates,
 )
 
@@ -46,7 +49,10 @@ def frequency_of(index: pd.Index, name: str = "y", default: Frequency | None = N
     """
     integer = pd.api.types.is_integer_dtype(index.dtype)
     if not integer and not isinstance(index, (pd.DatetimeIndex, pd.PeriodIndex)):
-        raise no_time_axis(index, name)
+        raise TypeError(
+            f"{name} has an index of type {type(index).__name__} ({index.dtype}) that begins with "
+            f"{index[:1].tolist()}; it must be dates, periods or integers, e.g. {_as_time_axis(index)}"
+        )
     check_order(index, name)
     if isinstance(index, pd.PeriodIndex):
         step = index.freq
@@ -99,3 +105,30 @@ def continue_index(last: pd.Index, frequency: Frequency, periods: int) -> pd.Ind
         return pd.RangeIndex(end + frequency, end + frequency * (periods + 1), frequency, name=last.name)
     except (OverflowError, pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta) as error:
         raise ValueError(f"the index cannot go on for {periods} steps of {frequency} after {end}: {error}") from error
+
+
+def _as_time_axis(index: pd.Index) -> str:
+    """Code that makes a time axis of another index."""
+    if isinstance(index, pd.TimedeltaIndex):
+        return "df.set_axis(pd.Timestamp('2000-01-01') + df.index, axis=0)"
+    kind = "" if isinstance(index, pd.MultiIndex) else pd.api.types.infer_dtype(index)
+    conversions: dict[str, Callable[[], pd.Index]] = {
+        "df.set_axis(df.index.astype(int), axis=0)": lambda: index.astype(int),
+        "df.set_axis(pd.to_datetime(df.index), axis=0)": lambda: pd.to_datetime(index),
+        "df.set_axis(pd.to_datetime(df.index, utc=True), axis=0)": lambda: pd.to_datetime(index, utc=True),
+    }
+    order = {
+        "string": (1, 2, 0),
+        "datetime": (1, 2),
+        "datetime64": (1,),
+        "date": (1,),
+        "integer": (0,),
+        "floating": (0,),
+    }
+    for code in map(list(conversions).__getitem__, order.get(kind, ())):
+        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, OverflowError, Warning):
+            warnings.simplefilter("error")  # of text that is read as dates by guesses
+            made = conversions[code]()
+            if made.dtype != object and (kind != "floating" or (made == index).all()):
+                return code
+    return "df.reset_index(drop=True)"
