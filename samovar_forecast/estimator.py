@@ -15,12 +15,11 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.fitted_data import FittedSeries
-from samovar_forecast.data.long_tables import LongTable
-from samovar_forecast.data.panel import Layout, PandasPanel
+from samovar_forecast.data.layout import Layout, LongTable
+from samovar_forecast.data.panel import PandasPanel
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency, continue_index
-from samovar_forecast.data.training_data import read_training_data
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fit import fit
 from samovar_forecast.forecasting.fitted import Fitted
@@ -134,9 +133,9 @@ class Forecaster(TrainingConfig, BaseEstimator):
             if source is not None:
                 check_is_fitted(source)
             long = LongTable.of(id_column, time_column)
-            training = read_training_data(y, X, static, self.targets, self.calendar, self.scaler, long)
             begun_with = None if source is None else source.fitted_
-            self.fitted_ = fit(self.network_class, self, self._hyperparameters(), training, begun_with, freeze)
+            settings = self._hyperparameters()
+            self.fitted_ = fit(self.network_class, self, settings, y, X, static, long, begun_with, freeze)
         return self
 
     def _hyperparameters(self) -> dict[str, Any]:

@@ -32,8 +32,7 @@ from samovar_darts.seen_series import Seen, check_seen, seen_of
 from samovar_darts.series_checks import SeriesChecks, check_gaps_cost_nothing
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.calendar_features import choose_calendar
-from samovar_forecast.data.lengths import choose_segment
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import choose_segment, season_length
 from samovar_forecast.hyperparameters import (
     check_types,
     cite,

@@ -18,8 +18,8 @@ from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.base._base import _format_moving_cutoff_predictions
 from sktime.split.base import BaseSplitter
 
+from samovar_forecast.data.frames import plain_index
 from samovar_forecast.data.panel import Panel, read_panel
-from samovar_forecast.data.time_axis import plain_index
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.hyperparameters import cite, hyperparameters
 from samovar_forecast.training.config import TrainingConfig

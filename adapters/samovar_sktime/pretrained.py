@@ -9,8 +9,8 @@ from typing import Any
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedSeries, Given
-from samovar_forecast.data.frames import align_columns
-from samovar_forecast.data.panel import Layout, Panel, read_panel
+from samovar_forecast.data.layout import Layout
+from samovar_forecast.data.panel import Panel, align_columns, read_panel
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.training.config import TrainingConfig
 

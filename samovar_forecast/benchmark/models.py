@@ -12,7 +12,7 @@ import numpy as np
 from samovar_forecast.benchmark.plan import FORECASTERS
 from samovar_forecast.benchmark.protocol import Forecast, Task, Trained
 from samovar_forecast.benchmark.runs import Run
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.data.time_axis import frequency_of
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.evaluation.baselines import seasonal_naive_backtest

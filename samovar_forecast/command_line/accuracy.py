@@ -39,7 +39,7 @@ def first_unseen_row(
     forecaster: Forecaster, frame: pd.DataFrame, fraction: float | None, key: Hashable = None, name: str = ""
 ) -> int:
     """The first row to test a trained forecaster on: after its training data and after one full context."""
-    from samovar_forecast.data.season import season_length
+    from samovar_forecast.data.lengths import season_length
 
     if key is not None and not forecaster.is_panel_:
         raise ValueError("the model was trained on a single series; leave --series out")

@@ -89,14 +89,16 @@ class Bounds:
             )
         return lower, upper
 
-    def check(self, frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
-        """Refuse values outside the bounds: either they or the bounds are wrong.
+    def check(self, frame: pd.DataFrame, targets: Sequence[Hashable], name: str, *, log1p: bool = False) -> None:
+        """Refuse values outside the bounds: either they or the bounds are wrong; with `log1p`, also those without one.
 
         Raises
         ------
         ValueError
             With the column and the row of the first one.
         """
+        if log1p:
+            _check_above_minus_one(frame, targets, name)
         if not self.is_bounded:
             return
         values = frame[list(targets)].to_numpy()
@@ -140,6 +142,23 @@ def check_bounds(lower: Bound, upper: Bound) -> None:
         raise ValueError(f"lower and upper must be of as many targets, got {lower!r} and {upper!r}")
     if (low >= high).any():
         raise ValueError(f"lower must be below upper, got {lower!r} and {upper!r}")
+
+
+def _check_above_minus_one(frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
+    """Refuse values that have no ``log(1 + y)``.
+
+    Raises
+    ------
+    ValueError
+        With the column and the row of the first one.
+    """
+    wrong = frame[list(targets)].to_numpy() <= -1
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{name} column {targets[column]!r} is {frame[targets[column]].iloc[row]} at {frame.index[row]}; "
+            "log1p=True needs values above -1"
+        )
 
 
 def _values(bound: Any, missing: float) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""Regular calendars: the steps that lead from date to date, found from the dates alone."""
+"""Calendars: the step that leads from label to label of an index, or what keeps the labels from having one.
+
+Every error ends in code that makes the index regular without losing a value, for a frame `df` with that index.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,21 @@ from numpy.typing import NDArray
 
 from samovar_forecast.data.ignored_warnings import warnings_ignored
 
+try:  # pandas 2 raises what pytz does of clocks that are changed; pandas 3 needs no pytz
+    from pytz import InvalidTimeError as _ClockError  # type: ignore[import-untyped,import-not-found,unused-ignore]
+except ImportError:
+    _ClockError = ValueError
+
 Offset = pd.tseries.offsets.BaseOffset
 
 _SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in the units of an index
 _LAST_SAFE_DAY = 28  # which every month has
 _MOST_LABELS = 10  # an axis with more labels than this for each given one is no gap in a calendar, but another calendar
+_RENUMBERED = "df.reset_index(drop=True)"
+_ZONES = ("Europe/Berlin", "America/New_York", "Europe/London", "Australia/Sydney", "America/Santiago")
+_BETWEEN_ZONES = (".tz_convert('UTC')", ".tz_convert('{zone}')")
+_PERIODS = ("Y", "Q", "M", "W", "D")  # from the longest
+_ROUNDED = ("1h", "30min", "15min", "10min", "5min", "1min", "1s")
 
 
 def infer_step(index: pd.DatetimeIndex) -> Offset | None:
@@ -46,7 +59,22 @@ def infer_step(index: pd.DatetimeIndex) -> Offset | None:
     return next((step for step in _steps_that_meet(index) if leads(index, step)), None)
 
 
-def step_between(index: pd.DatetimeIndex) -> Offset:
+def step_of_dates(index: pd.DatetimeIndex, default: Offset | None) -> Offset | None:
+    """The step that generates exactly these dates: `default` where it does, else their own; None where none does."""
+    own = index.freq
+    # One row may be cut out of a reversed axis, and pandas 2 keeps the step of dates that go to another zone.
+    if own is not None and (own.n < 0 or not leads(index, own)):
+        own = None
+    if default is not None and own != default and leads(index, default):
+        return default
+    if own is not None:
+        return own
+    if len(index) < 3:
+        return _step_between(index) if len(index) == 2 else pd.offsets.Day()
+    return infer_step(index)
+
+
+def _step_between(index: pd.DatetimeIndex) -> Offset:
     """The step from the first to the second of two dates: whole days of the wall clock, or a time."""
     wall = index.tz_localize(None)
     duration = wall[1] - wall[0]
@@ -110,14 +138,14 @@ def covering_step(index: pd.DatetimeIndex) -> tuple[Offset, pd.DatetimeIndex] | 
     return best
 
 
-def offset_code(step: Offset) -> str:
+def _offset_code(step: Offset) -> str:
     """A step as Python code: its name where pandas reads that, else a call.
 
     Examples
     --------
-    >>> offset_code(pd.offsets.Hour(2)), offset_code(pd.DateOffset(months=1))
+    >>> _offset_code(pd.offsets.Hour(2)), _offset_code(pd.DateOffset(months=1))
     ("'2h'", 'pd.DateOffset(months=1)')
-    >>> offset_code(pd.offsets.BusinessHour(start="08:00", end="16:00"))
+    >>> _offset_code(pd.offsets.BusinessHour(start="08:00", end="16:00"))
     "pd.offsets.BusinessHour(start='08:00', end='16:00')"
     """
     try:
@@ -231,3 +259,160 @@ def _dates_between(index: pd.DatetimeIndex, step: Offset, most: int) -> pd.Datet
         if wall.tz_localize(index.tz, ambiguous="NaT", nonexistent="NaT").hasnans:
             return None
     return pd.date_range(index[0], index[-1], freq=step, unit=index.unit)
+
+
+def check_order(index: pd.Index, name: str) -> None:
+    """Refuse an index with missing, doubled or unsorted labels.
+
+    Raises
+    ------
+    ValueError
+        With the labels at fault.
+    """
+    if index.hasnans:
+        raise ValueError(
+            f"{name} has a missing label in its index at row {int(np.argmax(index.isna()))}; give it its time, or "
+            "leave the row out: df[df.index.notna()]"
+        )
+    if index.has_duplicates:
+        raise _doubled_labels(index, name)
+    if not index.is_monotonic_increasing:
+        row = int(np.argmax(np.asarray(index[1:] < index[:-1]))) + 1
+        raise ValueError(f"{name} is not sorted by time: {index[row]} comes after {index[row - 1]}; df.sort_index()")
+
+
+def irregular_dates(index: pd.DatetimeIndex, name: str) -> ValueError:
+    """The error of dates that no step generates."""
+    covering = covering_step(index)
+    if covering is not None:
+        step, dates = covering
+        missing = dates.difference(index)
+        return _gap_error(index, missing, name, f"a step of {step}", f"df.asfreq({_offset_code(step)})")
+    zone = _zone_of_days(index)
+    if zone is not None:
+        localized = ".tz_localize('UTC')" if index.tz is None else ""
+        return ValueError(
+            f"{name} has an irregular index, {_place(index)} and so on; its dates are regular in the time zone {zone}: "
+            f"df{localized}.tz_convert({zone!r})"
+        )
+    code = _other_dates(index)
+    keeps = "every row and gives up the dates" if code == _RENUMBERED else "every row, each with a label of its own"
+    steps = index[1:] - index[:-1]
+    return ValueError(
+        f"{name} has an irregular index: its steps are between {steps.min()} and {steps.max()}, {_place(index)}, "
+        f"and no regular calendar has few more labels; this keeps {keeps}: {code}"
+    )
+
+
+def irregular_periods(index: pd.PeriodIndex, name: str) -> ValueError:
+    """The error of periods that do not follow one another."""
+    times = index.to_timestamp()
+    steps, length = np.diff(index.asi8), getattr(index.freq, "n", 1)
+    if len(index) > 2 and infer_step(times) is not None:
+        place = _place(index, int(np.argmax(steps != length)))
+        return ValueError(
+            f"{name} has periods of {index.freqstr!r} that are regular but do not touch, {place}; their first moments "
+            "are a time axis: df.set_axis(df.index.to_timestamp(), axis=0)"
+        )
+    whole = "df.reindex(pd.period_range(df.index[0], df.index[-1], freq={!r}))"
+    if (steps % length == 0).all():
+        full = pd.period_range(index[0], index[-1], freq=index.freq)
+        kind, code = f"periods of {index.freqstr!r}", whole.format(index.freqstr)
+    else:  # periods of two hours, some of which begin at odd hours
+        short = index.freqstr.removeprefix(str(length))
+        index = index.asfreq(short, how="S")
+        full = pd.period_range(index[0], index[-1], freq=short)
+        starts = f"df.set_axis(df.index.asfreq({short!r}, how='S'), axis=0)"
+        kind, code = f"periods of {short!r}", f"{starts}.pipe(lambda df: {whole.format(short)})"
+    return _gap_error(index, full.difference(index), name, kind, code)
+
+
+def irregular_integers(index: pd.Index, name: str) -> ValueError:
+    """The error of integers whose steps differ."""
+    numbers = index.to_numpy(dtype=np.int64)
+    steps = np.diff(numbers)
+    step = int(np.gcd.reduce(steps))
+    full = range(int(numbers[0]), int(numbers[-1]) + 1, step)
+    if len(full) <= _MOST_LABELS * len(index) or (
+        2 * (steps == step).sum() >= len(steps) and len(full) <= 1000 * len(index)
+    ):
+        missing = pd.Index(full).difference(index)
+        code = f"df.reindex(range(df.index[0], df.index[-1] + 1, {step}))"
+        return _gap_error(index, missing, name, f"a step of {step}", code)
+    return ValueError(
+        f"{name} has an irregular index: its steps are between {steps.min()} and {steps.max()}, {_place(index)}; this "
+        f"keeps every row and numbers them anew: {_RENUMBERED}"
+    )
+
+
+def _gap_error(index: pd.Index, missing: pd.Index, name: str, kind: str, code: str) -> ValueError:
+    row = int(index.searchsorted(missing[0])) - 1
+    named = ", ".join(map(str, missing[:3])) + ", ..." * (len(missing) > 3)
+    count = "1 label" if len(missing) == 1 else f"{len(missing)} labels"
+    return ValueError(
+        f"{name} has an irregular index: {_place(index, row)} it lacks {named} ({count} in all, "
+        f"with {kind}); insert them as missing values, e.g. {code}"
+    )
+
+
+def _place(index: pd.Index, row: int = 0) -> str:
+    return f"from {index[row]} to {index[row + 1]}"
+
+
+def _doubled_labels(index: pd.Index, name: str) -> ValueError:
+    doubled = index[index.duplicated()].unique()
+    named = f"{name} has the index label {doubled[0]} more than once"
+    if len(doubled) > 1:
+        named += (
+            f" (and {', '.join(map(str, doubled[1:4]))}{', ...' * (len(doubled) > 4)}: {len(doubled)} labels in all)"
+        )
+    zone = wall_clock_of(index) if isinstance(index, pd.DatetimeIndex) else None
+    if zone is not None:
+        return ValueError(
+            f"{named}; where clocks were set back, say so with your time zone, e.g. "
+            f"df.tz_localize({zone!r}, ambiguous='infer')"
+        )
+    return ValueError(
+        f"{named}; drop or average such rows, as groupby(level=0).mean() does, or keep them all, a column for each: "
+        "pd.DataFrame(df).set_index(df.groupby(level=0).cumcount(), append=True).unstack()"
+    )
+
+
+def wall_clock_of(index: pd.DatetimeIndex) -> str | None:
+    """A zone whose clock, set back in autumn, shows all doubled labels; None for dates with a zone."""
+    if index.tz is not None:
+        return None
+    return next((zone for zone in _ZONES if _is_wall_clock(index, zone)), None)
+
+
+def _is_wall_clock(index: pd.DatetimeIndex, zone: str) -> bool:
+    """Whether doubled labels are the hour that comes twice where clocks are set back."""
+    try:
+        return index.tz_localize(zone, ambiguous="infer").is_unique
+    except (ValueError, _ClockError):
+        return False
+
+
+def _zone_of_days(index: pd.DatetimeIndex) -> str | None:
+    """The time zone in whose wall-clock time dates follow a calendar, as days of Berlin do that are given in UTC."""
+    moments = index.tz_localize("UTC") if index.tz is None else index
+    return next((zone for zone in _ZONES if infer_step(moments.tz_convert(zone)) is not None), None)
+
+
+def _other_dates(index: pd.DatetimeIndex) -> str:
+    """Code that gives dates labels of a coarser axis, where each keeps one of its own; else numbers."""
+    wall = index.tz_localize(None)
+    for freq in _PERIODS:
+        periods = wall.to_period(freq)
+        if periods.is_unique and np.ptp(periods.asi8) < _MOST_LABELS * len(index):
+            zone = "" if index.tz is None else ".tz_localize(None)"
+            code = f"df.set_axis(df.index{zone}.to_period({freq!r}), axis=0)"
+            if np.ptp(periods.asi8) + 1 == len(index):
+                return code
+            return f"{code}.pipe(lambda df: df.reindex(pd.period_range(df.index[0], df.index[-1], freq={freq!r})))"
+    moments, to, back = (index, "", "") if index.tz is None else (index.tz_convert("UTC"), *_BETWEEN_ZONES)
+    for freq in _ROUNDED:
+        rounded = moments.round(freq)
+        if rounded.is_unique and (rounded[-1] - rounded[0]) // pd.Timedelta(freq) < _MOST_LABELS * len(index):
+            return f"df.set_axis(df.index{to}.round({freq!r}){back}, axis=0).asfreq({freq!r})".format(zone=index.tz)
+    return _RENUMBERED

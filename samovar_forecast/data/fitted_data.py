@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samovar_forecast.data.bounds import UNBOUNDED, Bounds
-from samovar_forecast.data.calendar_features import calendar_features
-from samovar_forecast.data.frames import align_columns, check_above_minus_one, read_static, select_rows
+from samovar_forecast.data.frames import read_static
+from samovar_forecast.data.layout import Layout
 from samovar_forecast.data.lengths import Lengths
-from samovar_forecast.data.panel import Layout, Panel, read_panel
-from samovar_forecast.data.scaling import Scaler, fit_scaler, scale_frame
+from samovar_forecast.data.panel import Panel, align_columns, read_covariates, read_panel, select_rows
+from samovar_forecast.data.scaling import Scaler, fit_scaler, scale_frame, scale_known
 from samovar_forecast.data.time_axis import Frequency, continue_index
 from samovar_forecast.data.windows import Windows
 
@@ -211,9 +211,7 @@ class FittedData:
                 raise ValueError(
                     f"{panel.name_of(key)} is too short: {len(frame)} rows, the network needs {shortest} of history"
                 )
-            if self.log1p:
-                check_above_minus_one(frame, self.targets, panel.name_of(key))
-            self.bounds.check(frame, self.targets, panel.name_of(key))
+            self.bounds.check(frame, self.targets, panel.name_of(key), log1p=self.log1p)
         return panel
 
     def read_known(self, X: Any, panel: Panel) -> dict[Hashable, pd.DataFrame]:
@@ -222,11 +220,7 @@ class FittedData:
             return {}
         if not self.known:
             raise ValueError("X is given, but the forecaster was fitted without X; fit with X to use it")
-        axes = {key: frame.index for key, frame in panel.frames.items()}
-        table = read_panel(
-            X, "X", missing=True, step=self.frequency, axes=axes, owner=panel.name, long=self.layout.long
-        )
-        given = table.beside(panel)
+        given = read_covariates(X, panel, self.layout.long, self.frequency)
         frames = self._renamed(given, self.known).align(self.known).frames
         return {key: frame for key, frame in frames.items() if key in panel.frames}
 
@@ -306,7 +300,9 @@ class FittedData:
 
     def fit_scaler(self, frame: pd.DataFrame, name: str = "y") -> Scaler:
         """The scaling by the rows of a frame with the columns of `columns`; see `fit_scaler`."""
-        return fit_scaler(lambda: [frame], self.columns, len(self.targets), self.scaling, self.log1p, name)
+        return fit_scaler(
+            lambda: [(slice(len(frame)), frame)], self.columns, len(self.targets), self.scaling, self.log1p, name
+        )
 
     def windows(
         self, series: OneSeries, cutoffs: NDArray[np.int64], steps: int, scaler: Scaler, *, n_future: int = 0
@@ -359,16 +355,9 @@ class FittedData:
         """Series and known covariates as the network sees them."""
         of_series = "" if key is None else f" of series {key!r}"
         values = torch.from_numpy(scale_frame(frame, scaler, f"y{of_series}"))
-        return values, None if known is None else self.scaled_known(known, f"X{of_series}")
-
-    def scaled_known(self, known: pd.DataFrame, name: str) -> Tensor:
-        """Known covariates and calendar as the network sees them; one without a value gets its mean."""
-        parts = []
-        if self.known_scaler is not None:
-            parts.append(np.nan_to_num(scale_frame(known, self.known_scaler, name)))
-        if self.calendar:
-            parts.append(calendar_features(known.index, self.calendar))
-        return torch.from_numpy(np.concatenate(parts, axis=1))
+        return values, None if known is None else torch.from_numpy(
+            scale_known(known, self.known_scaler, self.calendar, f"X{of_series}")
+        )
 
     def newest(
         self,

@@ -1,17 +1,16 @@
-"""The gate for pandas data: what comes in is checked by name and row, what goes out continues the index."""
+"""The gate for pandas data: what comes in is checked by name and row, and takes the time zone that it goes with."""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from samovar_forecast.data.time_axis import Frequency, frequency_of, match_axis, plain_index
+from samovar_forecast.data.time_axis import Frequency, frequency_of
 
 LARGEST = 1e300  # forecasts of such values are still finite
 
@@ -108,96 +107,54 @@ def check_names_differ(data: pd.DataFrame, name: str) -> None:
         raise ValueError(f"{name} has duplicate column names: {list(data.columns[data.columns.duplicated()])}")
 
 
-def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str, *, exact: bool = False) -> pd.DataFrame:
-    """The columns seen in `fit`, in their order; others are left out with a warning.
+def plain_index(index: pd.Index) -> pd.Index:
+    """Dates and integers of pandas' nullable and pyarrow types as those of numpy; any other index as it is.
+
+    Examples
+    --------
+    >>> plain_index(pd.Index([3, 4], dtype="Int64")).dtype
+    dtype('int64')
+    """
+    if isinstance(index.dtype, pd.ArrowDtype) and index.dtype.kind == "M":
+        return pd.DatetimeIndex(index, name=index.name)
+    if isinstance(index, pd.RangeIndex) or not pd.api.types.is_integer_dtype(index.dtype) or index.hasnans:
+        return index
+    if index.dtype.kind == "u" and len(index) and index.max() > np.iinfo(np.int64).max:
+        return index
+    return pd.Index(index.to_numpy(dtype=np.int64), name=index.name)
+
+
+def match_axis(index: pd.Index, axis: pd.Index, name: str, owner: str) -> pd.Index:
+    """An index in the time zone of a time axis that it goes with.
 
     Parameters
     ----------
-    data : DataFrame
-    columns : sequence
-        Names of the columns.
-    name : str
-        What to call the data in an error.
-    exact : bool, default False
-        Whether other columns are an error.
+    index, axis : Index
+        The index, and the time axis.
+    name, owner : str
+        What to call the data with the index, and those with the time axis, in an error.
 
     Raises
     ------
     ValueError
-        If a column is missing, or with `exact` if there is another one.
+        If one holds dates and the other periods, or periods of another length, or integers, or if only one has a time
+        zone.
 
     Examples
     --------
-    >>> align_columns(pd.DataFrame({"a": [1], "b": [2]}), ["b", "a"], "y").columns.tolist()
-    ['b', 'a']
+    >>> axis = pd.date_range("2024-01-01", periods=3, freq="h", tz="Europe/Berlin")
+    >>> match_axis(axis.tz_convert("UTC")[:1], axis, "X", "y")[0]
+    Timestamp('2024-01-01 00:00:00+0100', tz='Europe/Berlin')
     """
-    given, wanted = list(data.columns), set(columns)
-    missing = [column for column in columns if column not in given]
-    extra = [column for column in given if column not in wanted]
-    if missing or (extra and exact):
-        parts = [f"lacks {missing}"] * bool(missing) + [f"has unknown {extra}"] * bool(extra)
-        raise ValueError(f"{name} {' and '.join(parts)}; it must have the columns of fit: {list(columns)}")
-    if extra:
-        warnings.warn(f"{name} has the columns {extra} that fit did not see; they are not used", stacklevel=3)
-    return data[list(columns)]
-
-
-def order_columns(data: pd.DataFrame, targets: Sequence[Hashable] | None) -> tuple[list[Hashable], list[Hashable]]:
-    """The targets, and all columns in the order of the networks: covariates first, targets last.
-
-    Of columns with several levels, a target may be the name of a whole group.
-
-    Raises
-    ------
-    TypeError
-        If `targets` is a single string, or no sequence.
-    ValueError
-        If a target is no column of the data, is named twice, or there is none.
-
-    Examples
-    --------
-    >>> order_columns(pd.DataFrame({"a": [1], "b": [2], "c": [3]}), ["a"])
-    (['a'], ['b', 'c', 'a'])
-    >>> order_columns(pd.DataFrame({("g", "a"): [1], ("h", "b"): [2], ("g", "c"): [3]}), ["g"])[0]
-    [('g', 'a'), ('g', 'c')]
-    """
-    columns: list[Hashable] = list(data.columns)
-    if targets is None:
-        return columns, columns
-    if isinstance(targets, str) or not isinstance(targets, Iterable):
-        raise TypeError(f"targets must be a sequence of column names, got {targets!r}; use [{targets!r}]")
-    given = list(targets)
-    groups = [_group(data.columns, target) for target in given]
-    chosen = [column for group in groups for column in group]
-    if not all(groups) or not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"targets must name columns of y, each once: got {given}, y has {columns}")
-    return chosen, [column for column in columns if column not in chosen] + chosen
-
-
-def _group(columns: pd.Index, target: Hashable) -> list[Hashable]:
-    """The column of a name, or those whose first levels are that name."""
-    if target in list(columns) or columns.nlevels == 1:
-        return [column for column in columns if column == target]
-    first = target if isinstance(target, tuple) else (target,)
-    return [column for column in columns if column[: len(first)] == first]
-
-
-def select_rows(data: pd.DataFrame, index: pd.Index, name: str) -> pd.DataFrame:
-    """The rows of a frame at the given labels.
-
-    Raises
-    ------
-    ValueError
-        If a label is missing; the message names the first of them.
-    """
-    missing = index.difference(data.index)
-    if len(missing):
-        extent = f"; it goes from {data.index[0]} to {data.index[-1]}" if len(data) else ""
+    own, wanted = _kind(index), _kind(axis)
+    if own != wanted:
         raise ValueError(
-            f"{name} lacks {len(missing)} of the {len(index)} rows that are needed, the first of them {missing[0]}"
-            + extent
+            f"{name} has an index of {own} ({index[0]}, ...), {owner} one of {wanted} ({axis[0]}, ...)"
+            + _conversion(index, axis)
         )
-    return data.loc[index]
+    if not (isinstance(axis, pd.DatetimeIndex) and isinstance(index, pd.DatetimeIndex)) or index.tz == axis.tz:
+        return index
+    return index.tz_convert(axis.tz)
 
 
 def read_static(static: Any) -> pd.DataFrame:
@@ -239,21 +196,25 @@ def check_observed(frame: pd.DataFrame, targets: Sequence[Hashable], name: str) 
         )
 
 
-def check_above_minus_one(frame: pd.DataFrame, targets: Sequence[Hashable], name: str) -> None:
-    """Refuse values that have no ``log(1 + y)``.
+def _kind(index: pd.Index) -> str:
+    if isinstance(index, pd.DatetimeIndex):
+        return "dates without a time zone" if index.tz is None else "dates with a time zone"
+    return f"periods of {index.freqstr!r}" if isinstance(index, pd.PeriodIndex) else "integers"
 
-    Raises
-    ------
-    ValueError
-        With the column and the row of the first one.
-    """
-    wrong = frame[list(targets)].to_numpy() <= -1
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{name} column {targets[column]!r} is {frame[targets[column]].iloc[row]} at {frame.index[row]}; "
-            "log1p=True needs values above -1"
-        )
+
+def _conversion(index: pd.Index, axis: pd.Index) -> str:
+    """Code that takes an index to the kind of a time axis, where there is one way only."""
+    if isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.DatetimeIndex):
+        return f"; if both are the same clock, df.tz_localize({None if axis.tz is None else str(axis.tz)!r})"
+    if isinstance(index, pd.PeriodIndex) and isinstance(axis, pd.DatetimeIndex):
+        zone = "" if axis.tz is None else f".tz_localize({str(axis.tz)!r})"
+        return f"; e.g. df.set_axis(df.index.to_timestamp(){zone}, axis=0)"
+    if not (isinstance(index, pd.DatetimeIndex) and isinstance(axis, pd.PeriodIndex)):
+        return ""
+    if not index.tz_localize(None).to_period(axis.freqstr).is_unique:
+        return ""
+    zone = "" if index.tz is None else ".tz_localize(None)"
+    return f"; e.g. df.set_axis(df.index{zone}.to_period({axis.freqstr!r}), axis=0)"
 
 
 def _is_real(dtype: Any) -> bool:

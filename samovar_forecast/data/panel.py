@@ -2,71 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from narwhals.typing import IntoDataFrame
 
-from samovar_forecast.data.frames import align_columns, read_frame
-from samovar_forecast.data.long_tables import LongTable, as_pandas, hint_at_columns, library_of
-from samovar_forecast.data.time_axis import Frequency, frequency_of, match_axis
+from samovar_forecast.data.frames import match_axis, read_frame
+from samovar_forecast.data.layout import Layout, LongTable, take_apart
+from samovar_forecast.data.time_axis import Frequency, frequency_of
 
 PandasPanel = pd.Series | pd.DataFrame | Mapping[Hashable, pd.Series | pd.DataFrame] | IntoDataFrame
 
-
-@dataclass(frozen=True)
-class Layout:
-    """The form in which series come and forecasts go.
-
-    Attributes
-    ----------
-    kind : {"single", "dict", "multiindex"}
-        A single series, a mapping from names to series, or an index whose last level is time.
-    is_series : bool
-        Whether a series is a pandas Series, not a DataFrame.
-    names : tuple
-        Names of the levels of a MultiIndex before the time.
-    column_names : tuple
-        Names of the levels of the columns.
-    is_named : bool
-        Whether a Series has a name.
-    long : LongTable or None
-        The columns of names and time of a long table.
-    """
-
-    kind: Literal["single", "dict", "multiindex"] = "single"
-    is_series: bool = False
-    names: tuple[Hashable, ...] = ()
-    column_names: tuple[Hashable, ...] = (None,)
-    is_named: bool = True
-    long: LongTable | None = None
-
-    def labelled_as(self, data: Any) -> Layout:
-        """The same form, with the labels that a series or frame has for its columns."""
-        if isinstance(data, pd.DataFrame):
-            return replace(self, column_names=tuple(data.columns.names))
-        return replace(self, is_named=not isinstance(data, pd.Series) or data.name is not None)
-
-    def columns(self, labels: Sequence[Hashable]) -> pd.Index:
-        """An index of columns with these labels."""
-        if len(self.column_names) > 1:
-            return pd.MultiIndex.from_tuples(labels, names=self.column_names)  # type: ignore[arg-type]
-        return pd.Index(list(labels), name=self.column_names[0], tupleize_cols=False)
-
-    def assemble(self, frames: Mapping[Hashable, pd.DataFrame]) -> Any:
-        """Give frames by key back in this form."""
-        parts: dict[Hashable, Any] = dict(frames)
-        if self.is_series and all(frame.shape[1] == 1 for frame in frames.values()):
-            parts = {key: frame.iloc[:, 0] for key, frame in frames.items()}
-            if not self.is_named:
-                parts = {key: part.rename(None) for key, part in parts.items()}
-        if self.kind == "dict":
-            return parts
-        first = next(iter(parts.values()))
-        frame = first if self.kind == "single" else pd.concat(parts, names=[*self.names, first.index.name])
-        return frame if self.long is None else self.long.write(frame)
+PARTS_OF_DATES = ("year", "month", "day", "hour", "minute", "second")
+_SHORTEST = 20  # rows, below which a column may count by chance
 
 
 @dataclass(frozen=True)
@@ -107,6 +59,19 @@ class Panel:
         used = align_columns(first.iloc[:0], columns, name).columns
         return self if used.equals(first.columns) else self.map(lambda frame, _: frame[list(used)])
 
+    def check_form(self, series: Panel) -> None:
+        """Refuse covariates of one series beside a panel, and those of a panel beside one series.
+
+        Raises
+        ------
+        ValueError
+        """
+        if (self.layout.kind == "single") != (series.layout.kind == "single"):
+            raise ValueError(
+                f"{self.name} must come in the form of {series.name}: one frame for one series; for a panel a frame "
+                f"for each, e.g. {{name: {self.name} for name in {series.name}}}"
+            )
+
     def beside(self, series: Panel) -> Panel:
         """These covariates on the time axes of their series.
 
@@ -116,11 +81,7 @@ class Panel:
             If they are those of one series and `series` a panel, or the reverse, or if their time axis is of another
             kind.
         """
-        if (self.layout.kind == "single") != (series.layout.kind == "single"):
-            raise ValueError(
-                f"{self.name} must come in the form of {series.name}: one frame for one series; for a panel a frame "
-                f"for each, e.g. {{name: {self.name} for name in {series.name}}}"
-            )
+        self.check_form(series)
         return self.on_axes({key: frame.index for key, frame in series.frames.items()}, series.name)
 
     def on_axes(self, axes: Mapping[Hashable, pd.Index], owner: str) -> Panel:
@@ -206,55 +167,119 @@ def read_panel(
     >>> list(panel.frames), panel.columns
     (['a', 'b'], ['y'])
     """
-    table = None if long is None else long.read(data, name)
-    if long is not None and table is not None:
-        panel = read_panel(table, name, missing=missing, step=step, axes=axes, owner=owner)
-        return replace(panel, layout=replace(panel.layout, long=replace(long, library=library_of(data))))
-    if isinstance(data, Mapping):
-        parts: dict[Hashable, Any] = dict(data)
-        layout = Layout("dict", bool(parts) and all(isinstance(part, pd.Series) for part in parts.values()))
-        first = next(iter(parts.values()), None)
-    elif isinstance(data, (pd.Series, pd.DataFrame)) and isinstance(data.index, pd.MultiIndex):
-        levels: list[Any] = list(range(data.index.nlevels - 1))
-        if not levels:
-            raise TypeError(f"{name} has a MultiIndex of one level; it needs the names of the series, then time")
-        layout = Layout("multiindex", isinstance(data, pd.Series), tuple(data.index.names[:-1]))
-        first = data
-        for level in levels:
-            unnamed = data.index.get_level_values(level).isna()
-            if unnamed.any():
-                raise ValueError(f"{name} has a row without the name of its series: row {int(unnamed.argmax())}")
-        groups = data.groupby(level=levels if len(levels) > 1 else 0, sort=False, observed=True)
-        parts = {key: part.droplevel(levels) for key, part in groups}
-    else:
-        _check_is_wide(data, name)
-        layout = Layout("single", isinstance(data, pd.Series)).labelled_as(data)
-        axis = _axis_of(None, axes or {})
-        frame = read_frame(data, name, missing=missing, step=step, axis=axis, owner=owner)
-        return Panel({None: frame}, layout, name)
-    if not parts:
-        raise ValueError(f"{name} is empty: it holds no series")
-    if layout.is_series:
-        given = {part.name for part in parts.values()}
-        common = given.pop() if len(given) == 1 else None
-        parts = {key: part.rename(name if common is None else common) for key, part in parts.items()}
-    panel = Panel(parts, layout.labelled_as(first), name)
+    given = take_apart(data, name, long)
+    panel = Panel({}, given.layout, name)
     frames: dict[Hashable, pd.DataFrame] = {}
-    for key, part in parts.items():
+    for key, part in given.series.items():
         axis, called = _axis_of(key, axes or {}), panel.name_of(key)
         frame = read_frame(part, called, missing=missing, step=step, axis=axis, owner=owner)
         columns = list(next(iter(frames.values()), frame).columns)
-        frames[key] = align_columns(frame, columns, called, exact=True)
+        frames[key] = frame if given.layout.kind == "single" else align_columns(frame, columns, called, exact=True)
     return replace(panel, frames=frames)
 
 
-def _check_is_wide(data: Any, name: str) -> None:
-    """Refuse a long table whose columns were not named, with the names that it probably has."""
-    if isinstance(data, pd.Series) or as_pandas(data) is None:
+def read_covariates(X: Any, series: Panel, long: LongTable | None, step: Frequency | None = None) -> Panel:
+    """The known covariates of series, each frame in the time zone of its series.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `read_panel`; and if one of X and the series is a panel, and the other is not.
+    """
+    axes = {key: frame.index for key, frame in series.frames.items()}
+    given = read_panel(X, "X", missing=True, step=step, axes=axes, owner=series.name, long=long)
+    given.check_form(series)
+    return given
+
+
+def align_columns(data: pd.DataFrame, columns: Sequence[Hashable], name: str, *, exact: bool = False) -> pd.DataFrame:
+    """The columns seen in `fit`, in their order; others are left out with a warning.
+
+    Parameters
+    ----------
+    data : DataFrame
+    columns : sequence
+        Names of the columns.
+    name : str
+        What to call the data in an error.
+    exact : bool, default False
+        Whether other columns are an error.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or with `exact` if there is another one.
+
+    Examples
+    --------
+    >>> align_columns(pd.DataFrame({"a": [1], "b": [2]}), ["b", "a"], "y").columns.tolist()
+    ['b', 'a']
+    """
+    given, wanted = list(data.columns), set(columns)
+    missing = [column for column in columns if column not in given]
+    extra = [column for column in given if column not in wanted]
+    if missing or (extra and exact):
+        parts = [f"lacks {missing}"] * bool(missing) + [f"has unknown {extra}"] * bool(extra)
+        raise ValueError(f"{name} {' and '.join(parts)}; it must have the columns of fit: {list(columns)}")
+    if extra:
+        warnings.warn(f"{name} has the columns {extra} that fit did not see; they are not used", stacklevel=3)
+    return data[list(columns)]
+
+
+def select_rows(data: pd.DataFrame, index: pd.Index, name: str) -> pd.DataFrame:
+    """The rows of a frame at the given labels.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing; the message names the first of them.
+    """
+    missing = index.difference(data.index)
+    if len(missing):
+        extent = f"; it goes from {data.index[0]} to {data.index[-1]}" if len(data) else ""
+        raise ValueError(
+            f"{name} lacks {len(missing)} of the {len(index)} rows that are needed, the first of them {missing[0]}"
+            + extent
+        )
+    return data.loc[index]
+
+
+def warn_of_counting_columns(panel: Panel) -> None:
+    """Warn of columns that are no series: parts of dates beside an index without dates, and numbers of the rows.
+
+    Warns
+    -----
+    UserWarning
+        With the columns, and code that makes an index of them or leaves them out.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_of_counting_columns(read_panel(pd.DataFrame({"No": range(1, 31), "load": 2.0})))
+    >>> print(caught[0].message)
+    y column 'No' counts the rows; if it is no series, leave it out: df.drop(columns=['No'])
+    """
+    if len(panel.columns) < 2:
         return
-    hint = hint_at_columns(data)
-    if hint and (not isinstance(data, pd.DataFrame) or "id_column" in hint):
-        raise TypeError(
-            f"{name} has its time in a column, and no index; name the columns of time and of the names of series: "
-            f"{hint}"
+    frames = list(panel.frames.values())
+    parts = {str(column).strip().lower(): column for column in panel.columns if isinstance(column, str)}
+    dated = [parts[part] for part in PARTS_OF_DATES if part in parts]
+    if "year" in parts and len(dated) > 1 and pd.api.types.is_integer_dtype(frames[0].index.dtype):
+        warnings.warn(
+            f"{panel.name} has the columns {dated} and an index of whole numbers; if they are its time, make dates of "
+            f"them: df.set_index(pd.to_datetime(df[{dated}]))",
+            stacklevel=2,
+        )
+    counting = [
+        column
+        for column in panel.columns
+        if all((np.diff(frame[column].to_numpy()) == 1).all() for frame in frames)
+        and max(map(len, frames)) >= _SHORTEST
+    ]
+    if counting and len(counting) < len(panel.columns):
+        counts = f"column {counting[0]!r} counts" if len(counting) == 1 else f"columns {counting} count"
+        it_is, it = ("it is no series", "it") if len(counting) == 1 else ("they are no series", "them")
+        warnings.warn(
+            f"{panel.name} {counts} the rows; if {it_is}, leave {it} out: df.drop(columns={counting})", stacklevel=2
         )

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.preprocessing import RobustScaler
 
+from samovar_forecast.data.calendar_features import calendar_features
 from samovar_forecast.data.ignored_warnings import warnings_ignored
 
 LARGEST_SCALED = 1e15  # sums of squares of thousands of such values still are single-precision numbers
@@ -231,6 +232,20 @@ def scale_frame(frame: pd.DataFrame, scaler: Scaler, name: str) -> NDArray[np.fl
     return scaled
 
 
+def scale_known(known: pd.DataFrame, scaler: Scaler | None, calendar: Sequence[str], name: str) -> NDArray[np.float32]:
+    """Known covariates, then features of the calendar, as a network sees them; one without a value gets its mean.
+
+    Raises
+    ------
+    ValueError
+        See `scale_frame`.
+    """
+    parts = [] if scaler is None else [np.nan_to_num(scale_frame(known, scaler, name))]
+    if calendar:
+        parts.append(calendar_features(known.index, calendar))
+    return np.concatenate(parts, axis=1)
+
+
 def warn_of_raised_scales(scalers: Mapping[str, tuple[Scaler, Scaler]], columns: Sequence[Hashable]) -> None:
     """One warning that names the columns whose scales `Scaler.bounded_by` has raised, the most raised one first.
 
@@ -293,7 +308,7 @@ def check_moves(values: NDArray[np.float64], columns: Sequence[Hashable], name: 
 
 
 def fit_scaler(
-    frames: Callable[[], Iterable[pd.DataFrame]],
+    pieces: Callable[[], Iterable[tuple[slice, pd.DataFrame]]],
     columns: Sequence[Hashable],
     n_targets: int,
     scaling: str,
@@ -309,5 +324,5 @@ def fit_scaler(
     """
     logarithmic = np.array([False] * (len(columns) - n_targets) + [log1p] * n_targets)
     if scaling == "none":
-        check_moves(next(iter(frames())).to_numpy(), list(columns), name, "scaler='standard'")
-    return Scaler.fit_pieces(lambda: (frame.to_numpy() for frame in frames()), logarithmic, scaling)
+        check_moves(next(iter(pieces()))[1].to_numpy(), list(columns), name, "scaler='standard'")
+    return Scaler.fit_pieces(lambda: (frame.to_numpy() for _, frame in pieces()), logarithmic, scaling)

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from samovar_forecast.data.frames import align_columns, read_frame
+from samovar_forecast.data.frames import read_frame
+from samovar_forecast.data.panel import align_columns
 from samovar_forecast.data.parquet_pieces import read_pieces
 from samovar_forecast.data.time_axis import Frequency, frequency_of
 from samovar_forecast.files.atomic_files import new_folder

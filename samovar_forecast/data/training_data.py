@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -11,20 +11,18 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.calendar_features import choose_calendar
-from samovar_forecast.data.counting_columns import warn_of_counting_columns
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
-from samovar_forecast.data.frames import check_above_minus_one, order_columns, read_static, select_rows
+from samovar_forecast.data.frames import read_static
+from samovar_forecast.data.layout import Layout, LongTable
 from samovar_forecast.data.lengths import Lengths
-from samovar_forecast.data.long_tables import LongTable
-from samovar_forecast.data.panel import Layout, Panel, read_panel
-from samovar_forecast.data.scaling import Scaler, fit_scaler, scale_frame, warn_of_raised_scales
+from samovar_forecast.data.panel import read_covariates, read_panel, select_rows, warn_of_counting_columns
+from samovar_forecast.data.scaling import Scaler, fit_scaler, scale_frame, scale_known, warn_of_raised_scales
 from samovar_forecast.data.stored_series import StoredSeries
 from samovar_forecast.data.time_axis import Frequency
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 
 
 class TrainingSeries(Protocol):
@@ -140,7 +138,18 @@ def read_training_data(
     chosen, columns = order_columns(first, targets)
     features = choose_calendar(calendar, first.index, frequency)
     names = {key: panel.name_of(key) for key in panel.frames}
-    known_columns, known = _read_known(X, panel, bool(features))
+    known_columns: list[Hashable] = []
+    known: dict[Hashable, pd.DataFrame] = {}
+    if X is not None:
+        given = read_covariates(X, panel, panel.layout.long)
+        lacking = [key for key in panel.frames if key not in given.frames]
+        if lacking:
+            raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
+        known_columns = given.columns
+        for key, frame in panel.frames.items():
+            known[key] = select_rows(given.frames[key], frame.index, given.name_of(key))
+    elif features:
+        known = {key: frame[[]] for key, frame in panel.frames.items()}
     if static is not None:
         if panel.layout.kind == "single":
             raise ValueError("static tells the series of a panel apart, and y is a single one")
@@ -152,16 +161,44 @@ def read_training_data(
     return TrainingData(series, names, columns, chosen, frequency, panel.layout, features, known_columns, known, static)
 
 
-def _read_known(X: Any, panel: Panel, has_calendar: bool) -> tuple[list[Hashable], dict[Hashable, pd.DataFrame]]:
-    if X is None:
-        return [], {key: frame[[]] for key, frame in panel.frames.items()} if has_calendar else {}
-    axes = {key: frame.index for key, frame in panel.frames.items()}
-    given = read_panel(X, "X", missing=True, axes=axes, owner=panel.name, long=panel.layout.long).beside(panel)
-    lacking = [key for key in panel.frames if key not in given.frames]
-    if lacking:
-        raise ValueError(f"X lacks the series {lacking}; it has {list(given.frames)}")
-    rows = {key: select_rows(given.frames[key], frame.index, given.name_of(key)) for key, frame in panel.frames.items()}
-    return given.columns, rows
+def order_columns(data: pd.DataFrame, targets: Sequence[Hashable] | None) -> tuple[list[Hashable], list[Hashable]]:
+    """The targets, and all columns in the order of the networks: covariates first, targets last.
+
+    Of columns with several levels, a target may be the name of a whole group.
+
+    Raises
+    ------
+    TypeError
+        If `targets` is a single string, or no sequence.
+    ValueError
+        If a target is no column of the data, is named twice, or there is none.
+
+    Examples
+    --------
+    >>> order_columns(pd.DataFrame({"a": [1], "b": [2], "c": [3]}), ["a"])
+    (['a'], ['b', 'c', 'a'])
+    >>> order_columns(pd.DataFrame({("g", "a"): [1], ("h", "b"): [2], ("g", "c"): [3]}), ["g"])[0]
+    [('g', 'a'), ('g', 'c')]
+    """
+    columns: list[Hashable] = list(data.columns)
+    if targets is None:
+        return columns, columns
+    if isinstance(targets, str) or not isinstance(targets, Iterable):
+        raise TypeError(f"targets must be a sequence of column names, got {targets!r}; use [{targets!r}]")
+    given = list(targets)
+    groups = [_group(data.columns, target) for target in given]
+    chosen = [column for group in groups for column in group]
+    if not all(groups) or not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"targets must name columns of y, each once: got {given}, y has {columns}")
+    return chosen, [column for column in columns if column not in chosen] + chosen
+
+
+def _group(columns: pd.Index, target: Hashable) -> list[Hashable]:
+    """The column of a name, or those whose first levels are that name."""
+    if target in list(columns) or columns.nlevels == 1:
+        return [column for column in columns if column == target]
+    first = target if isinstance(target, tuple) else (target,)
+    return [column for column in columns if column[: len(first)] == first]
 
 
 def learn(
@@ -172,7 +209,6 @@ def learn(
     scaling: str,
     log1p: bool,
     bounds: Bounds,
-    cutoffs: Callable[[int, int], Tensor],
 ) -> tuple[FittedData, Windows]:
     """What a forecaster keeps of its training data, and every window of them, scaled by the training rows.
 
@@ -183,8 +219,6 @@ def learn(
         Rows of each series that train; the newer ones are held out.
     horizon, lengths, scaling, log1p, bounds
         See `FittedData`.
-    cutoffs : callable
-        Rows and training rows of a series to the cutoffs of its windows.
 
     Raises
     ------
@@ -193,6 +227,18 @@ def learn(
         names it.
     """
     columns, targets = data.columns, data.targets
+    given = [(key, data.names[key], rows, n) for (key, rows), n in zip(data.series.items(), n_training, strict=True)]
+    for _, name, rows, n in given:
+        _check_targets(rows, n, columns, targets, log1p, bounds, name)
+    scalers: dict[str, tuple[Scaler, Scaler]] = {}
+    values: dict[Hashable, NDArray[np.float32]] = {}
+    for key, name, rows, n in given:
+        unbounded = fit_scaler(partial(rows.pieces, 0, n, columns), columns, len(targets), scaling, log1p, name)
+        held_out = rows.pieces(n, len(rows.index), columns) if scaling != "none" else iter(())
+        scaler = unbounded.bounded_by(frame.to_numpy() for _, frame in held_out)
+        scalers[name] = unbounded, scaler
+        values[key] = rows.scaled(columns, partial(scale_frame, scaler=scaler, name=name))
+    warn_of_raised_scales(scalers, columns)
     known_scaler = static_scaler = None
     if data.known_columns:
         known_rows = [frame[:n].to_numpy() for frame, n in zip(data.known.values(), n_training, strict=True)]
@@ -209,31 +255,19 @@ def learn(
     )  # fmt: skip
     series: dict[Hashable, FittedSeries] = {}
     parts: list[Windows] = []
-    scalers: dict[str, tuple[Scaler, Scaler]] = {}
-    for number, ((key, rows), n_rows) in enumerate(zip(data.series.items(), n_training, strict=True)):
-        name = data.names[key]
-        _check_targets(rows, n_rows, columns, targets, log1p, bounds, name)
-        training = partial(_frames, rows, 0, n_rows, columns)
-        unbounded = fit_scaler(training, columns, len(targets), scaling, log1p, name)
-        held_out = _frames(rows, n_rows, len(rows.index), columns) if scaling != "none" else iter(())
-        scaler = unbounded.bounded_by(frame.to_numpy() for frame in held_out)
-        scalers[name] = unbounded, scaler
-        scale = partial(scale_frame, scaler=scaler, name=name)
-        values = torch.from_numpy(rows.scaled(columns, scale))
-        known, static = data.known.get(key), statics.get(key)
-        scaled_known = None if known is None else fitted.scaled_known(known, f"X{name.removeprefix('y')}")
-        at = cutoffs(len(rows.index), n_rows)
-        parts.append(fitted.windows_before(at, values, scaled_known, static))
+    shape = (lengths.context, lengths.output, len(targets))
+    for number, (key, name, rows, n) in enumerate(given):
+        known, static, scaled_known = data.known.get(key), statics.get(key), None
+        if known is not None:
+            of_known = f"X{name.removeprefix('y')}"
+            scaled_known = torch.from_numpy(scale_known(known, known_scaler, data.calendar, of_known))
+        cutoffs = window_cutoffs(len(rows.index), n, lengths.context, lengths.output)
+        of_static = None if static is None else torch.from_numpy(static)
+        parts.append(Windows.before(cutoffs, torch.from_numpy(values.pop(key)), *shape, scaled_known, of_static))
         n_kept = lengths.context + lengths.output
         history = rows.rows(slice(max(0, len(rows.index) - n_kept), len(rows.index)), columns)
-        series[key] = fitted.newest(history, known, scaler, static, number)
-    warn_of_raised_scales(scalers, columns)
+        series[key] = fitted.newest(history, known, scalers[name][1], static, number)
     return replace(fitted, series=series), Windows.join(parts)
-
-
-def _frames(rows: TrainingSeries, start: int, stop: int, columns: list[Hashable]) -> Iterator[pd.DataFrame]:
-    for _, frame in rows.pieces(start, stop, columns):
-        yield frame
 
 
 def _check_targets(
@@ -247,7 +281,7 @@ def _check_targets(
 ) -> None:
     """Refuse a series with a target that has no value in its training rows, leaves its bounds or has no logarithm."""
     observed = np.zeros(len(targets), dtype=bool)
-    for frame in _frames(rows, 0, n_training, columns):
+    for _, frame in rows.pieces(0, n_training, columns):
         observed |= frame[targets].notna().any().to_numpy()
     if not observed.all():
         empty = targets[int(observed.argmin())]
@@ -255,7 +289,5 @@ def _check_targets(
             f"{name} column {empty!r} has no value in rows {rows.index[0]} to {rows.index[n_training - 1]}"
         )
     if log1p or bounds.is_bounded:
-        for frame in _frames(rows, 0, len(rows.index), columns):
-            if log1p:
-                check_above_minus_one(frame, targets, name)
-            bounds.check(frame, targets, name)
+        for _, frame in rows.pieces(0, len(rows.index), columns):
+            bounds.check(frame, targets, name, log1p=log1p)

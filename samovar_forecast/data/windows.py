@@ -242,6 +242,16 @@ class Windows:
         return covariates
 
 
+def window_cutoffs(n_rows: int, n_training: int, context_length: int, horizon: int) -> Tensor:
+    """The cutoffs of every window of a series, first rows of their futures: (n_windows,).
+
+    A series too short for a full context begins with the window that has one horizon of history.
+    """
+    short = n_training < context_length + horizon
+    first = min(horizon, max(n_training - horizon, 0)) if short else context_length
+    return torch.arange(first, max(first, n_rows - horizon + 1))
+
+
 def _padded(rows: Tensor, n_before: int, n_after: int, fill: float) -> Tensor:
     if not (n_before or n_after):
         return rows  # not copied: it may be larger than memory

@@ -1,6 +1,6 @@
 """How good forecasts are: metrics, baselines, tests and pictures."""
 
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.evaluation.accuracy import Evaluation, accuracy_table, evaluate
 from samovar_forecast.evaluation.baselines import seasonal_naive_backtest
 from samovar_forecast.evaluation.comparison import Comparison, compare

@@ -13,7 +13,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.data.time_axis import frequency_of
 from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.metrics import coverage, mae, mase, mse, pinball, width

@@ -13,8 +13,8 @@ import xarray as xr
 from joblib import delayed
 from sklearn.base import clone
 
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
-from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.baselines import NAIVE, seasonal_naive_backtest
 from samovar_forecast.evaluation.forecast_tests import diebold_mariano
 from samovar_forecast.evaluation.metrics import mae, mase, rmsse

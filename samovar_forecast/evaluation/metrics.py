@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from samovar_forecast.data.frames import read_frame
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.data.time_axis import frequency_of
 
 Dims = str | Iterable[str] | None

@@ -16,8 +16,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
+from samovar_forecast.data.lengths import season_length
 from samovar_forecast.data.panel import PandasPanel, Panel, read_panel
-from samovar_forecast.data.season import season_length
 from samovar_forecast.evaluation.metrics import mase
 from samovar_forecast.training.progress import Screen, progress_shown, time_left
 

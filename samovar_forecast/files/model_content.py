@@ -14,9 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData, FittedSeries
+from samovar_forecast.data.layout import LIBRARIES, Layout, LongTable
 from samovar_forecast.data.lengths import Lengths
-from samovar_forecast.data.long_tables import LIBRARIES, LongTable
-from samovar_forecast.data.panel import Layout
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.files.stored_index import describe_index, index_numbers, restore_index
 from samovar_forecast.forecasting.fit import network_for

@@ -11,10 +11,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from samovar_forecast.data.calendars import covering_step, infer_step
-from samovar_forecast.data.counting_columns import PARTS_OF_DATES
+from samovar_forecast.data.calendars import covering_step, infer_step, wall_clock_of
 from samovar_forecast.data.ignored_warnings import warnings_ignored
-from samovar_forecast.data.irregular_index import wall_clock_of
+from samovar_forecast.data.panel import PARTS_OF_DATES
 from samovar_forecast.files.table_format import TableFormat
 
 _DAY_OR_MONTH = re.compile(r"\s*\d{1,2}([./-])\d{1,2}\1\d{2,4}\b.*")

@@ -15,10 +15,10 @@ from sklearn.utils import check_random_state
 
 from samovar_forecast.data.bounds import Bounds
 from samovar_forecast.data.fitted_data import FittedData
-from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.layout import LongTable
+from samovar_forecast.data.lengths import choose_lengths
 from samovar_forecast.data.stored_series import StoredSeries
-from samovar_forecast.data.training_data import TrainingData, learn
+from samovar_forecast.data.training_data import learn, read_training_data
 from samovar_forecast.data.windows import Windows
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.forecasting.intervals import calibrate
@@ -31,7 +31,7 @@ from samovar_forecast.training.devices import resolve_device
 from samovar_forecast.training.fine_tuning import only_training, take_weights
 from samovar_forecast.training.jobs import results_of
 from samovar_forecast.training.random_state import seeded
-from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 from samovar_forecast.training.summary import TrainingSummary
 
 
@@ -39,11 +39,14 @@ def fit(
     network_class: type[ForecastNetwork],
     config: TrainingConfig,
     hyperparameters: Mapping[str, Any],
-    training: TrainingData,
+    y: Any,
+    X: Any = None,
+    static: Any = None,
+    long: LongTable | None = None,
     source: Fitted | None = None,
     freeze: Sequence[str] = (),
 ) -> Fitted:
-    """Train a network on checked data.
+    """Train a network on data.
 
     Parameters
     ----------
@@ -53,7 +56,10 @@ def fit(
         Hyperparameters of training and of the network.
     hyperparameters : mapping
         A copy of all of them, which is kept.
-    training : TrainingData
+    y, X, static
+        See `Forecaster.fit`.
+    long : LongTable or None
+        Where long tables have names and time.
     source : Fitted or None
         Begin with its weights.
     freeze : sequence of str
@@ -61,20 +67,24 @@ def fit(
 
     Raises
     ------
-    ValueError
-        If the data hold too few rows, or the weights of `source` do not fit.
+    TypeError, ValueError
+        If the data are not right or hold too few rows, or the weights of `source` do not fit.
     """
     from samovar_forecast.training.engine import starts_processes  # Lightning is slow to import; only training needs it
 
+    training = read_training_data(y, X, static, config.targets, config.calendar, config.scaler, long)
     if starts_processes(config) and any(isinstance(series, StoredSeries) for series in training.series.values()):
         raise ValueError(
             f"devices={config.devices} would send StoredSeries to other processes through memory; start the processes "
             "by torchrun, so that each of them maps the folder"
         )
-    lengths, n_training = _lengths_and_training_rows(training, config, source)
+    lengths, n_training = choose_lengths(
+        training.frequency, training.lengths, config.horizon, config.validation_fraction, config.context_length,
+        config.output_length, config.segment_length if isinstance(config, SegmentConfig) else None,
+        None if source is None else source.data.lengths,
+    )  # fmt: skip
     horizon, bounds = int(config.horizon), Bounds.of(config.lower, config.upper, len(training.targets))
-    cutoffs = partial(window_cutoffs, context_length=lengths.context, horizon=lengths.output)
-    data, every = learn(training, n_training, horizon, lengths, config.scaler, config.log1p, bounds, cutoffs)
+    data, every = learn(training, n_training, horizon, lengths, config.scaler, config.log1p, bounds)
     n_held_out = [n_rows - n for n_rows, n in zip(training.lengths, n_training, strict=True)]
     windows, validation = split_windows(every, n_held_out)
     del every  # 8 bytes for each row, which may be many
@@ -89,7 +99,7 @@ def fit(
     network, summary = _train_members(made, windows, validation, config, freeze, first_weights)
     calibration = None
     if config.quantiles is None:
-        calibration = calibrate(network, validation or windows, data.horizon, held_out=validation is not None)
+        calibration = calibrate(network, validation or windows, horizon, held_out=validation is not None)
     if not summary.interrupted:
         _remove_checkpoints(config)
     quantiles = None if config.quantiles is None else tuple(config.quantiles)
@@ -165,24 +175,6 @@ def _remove_checkpoints(config: TrainingConfig) -> None:
     if config.checkpoint_dir is not None:
         for folder in _checkpoint_dirs(config):
             remove_checkpoint(folder)
-
-
-def _lengths_and_training_rows(
-    training: TrainingData, config: TrainingConfig, source: Fitted | None
-) -> tuple[Lengths, list[int]]:
-    """What is given, else what the source has, else what the data decide; and the rows of each series that train."""
-    season = season_length(training.frequency)
-    known = None if source is None else source.data.lengths
-    output = config.output_length or (known.output if known else choose_output(config.horizon, season))
-    n_training = training_rows(training.lengths, output, config.validation_fraction)
-    rows = max(n_training), sum(n_training)
-    context = config.context_length or (known.context if known else choose_context(output, season, *rows))
-    segment = config.segment_length if isinstance(config, SegmentConfig) else None
-    segment = segment or (known.segment if known else choose_segment(context, output, season))
-    lengths = Lengths(int(context), int(output), int(segment))
-    if known is None or known.context != lengths.context:  # else a series shorter than a window is filled up
-        check_enough_rows(max(n_training), lengths, config.validation_fraction)
-    return lengths, n_training
 
 
 def network_for(network_class: type[ForecastNetwork], config: TrainingConfig, data: FittedData) -> ForecastNetwork:

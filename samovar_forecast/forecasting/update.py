@@ -10,11 +10,11 @@ import pandas as pd
 from samovar_forecast.data.fitted_data import FittedData, Given
 from samovar_forecast.data.frames import check_observed, read_frame
 from samovar_forecast.data.time_axis import continue_index
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 from samovar_forecast.forecasting.fit import train_further
 from samovar_forecast.forecasting.fitted import Fitted
 from samovar_forecast.training.config import TrainingConfig
-from samovar_forecast.training.split import split_windows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 
 
 def update(fitted: Fitted, given: Given, config: TrainingConfig | None, freeze: Sequence[str] = ()) -> Fitted:

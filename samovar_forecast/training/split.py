@@ -1,54 +1,13 @@
-"""The split of rows and windows into those that train and those that validate."""
+"""The split of windows into those that train and those that validate."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from samovar_forecast.data.lengths import Lengths
 from samovar_forecast.data.windows import Windows
-
-
-def training_rows(n_rows: Sequence[int], output_length: int, validation_fraction: float) -> list[int]:
-    """Rows of each series before its held-out newest rows; all where the held-out part has no full output."""
-    held_out = [round(validation_fraction * n) for n in n_rows]
-    if 0 < max(held_out) < output_length:
-        warnings.warn(
-            f"validation_fraction={validation_fraction} of {max(n_rows)} rows is {max(held_out)}, less than the "
-            f"{output_length} rows forecast at once: training on all rows without choosing the best epoch",
-            stacklevel=5,
-        )
-    return [n - held if held >= output_length else n for n, held in zip(n_rows, held_out, strict=True)]
-
-
-def check_enough_rows(n_training_rows: int, lengths: Lengths, validation_fraction: float) -> None:
-    """Refuse training rows that do not hold one window; the message says how many rows would.
-
-    Raises
-    ------
-    ValueError
-    """
-    context = max(lengths.context, 1)
-    if lengths.context < 1 or n_training_rows < context + lengths.output:
-        raise ValueError(
-            f"y is too short: {n_training_rows} rows to train on, but context_length={context} and {lengths.output} "
-            f"rows to forecast at once need at least {context + lengths.output}, beside the validation rows "
-            f"(validation_fraction={validation_fraction}); lower context_length, horizon or output_length, or give "
-            "more rows"
-        )
-
-
-def window_cutoffs(n_rows: int, n_training: int, context_length: int, horizon: int) -> Tensor:
-    """The cutoffs of every window of a series, first rows of their futures: (n_windows,).
-
-    A series too short for a full context begins with the window that has one horizon of history.
-    """
-    short = n_training < context_length + horizon
-    first = min(horizon, max(n_training - horizon, 0)) if short else context_length
-    return torch.arange(first, max(first, n_rows - horizon + 1))
 
 
 def split_windows(

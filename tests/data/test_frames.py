@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samovar_forecast.data.frames import align_columns, order_columns, read_frame, select_rows
-from samovar_forecast.data.panel import read_panel
+from samovar_forecast.data.frames import read_frame
 from samovar_forecast.data.time_axis import continue_index, frequency_of
 from tests.conftest import waves
 
@@ -92,57 +91,3 @@ def test_bad_data_are_refused_by_name(name):
     data, error, message = BAD[name]
     with pytest.raises(error, match=message):
         read_frame(data)
-
-
-def test_columns_are_aligned_by_name():
-    frame = waves(20)
-    aligned = align_columns(frame[["s2", "s0", "s1"]], ["s0", "s1", "s2"], "y")
-    pd.testing.assert_frame_equal(aligned, frame)
-    with pytest.raises(ValueError, match=r"y lacks \['s1'\] and has unknown \['S1'\]"):
-        align_columns(frame.rename(columns={"s1": "S1"}), ["s0", "s1", "s2"], "y")
-
-
-def test_more_columns_than_in_fit_are_left_out_with_a_warning():
-    frame = waves(20)
-    with pytest.warns(UserWarning, match=r"y has the columns \['s1'\] that fit did not see; they are not used"):
-        pd.testing.assert_frame_equal(align_columns(frame, ["s2", "s0"], "y"), frame[["s2", "s0"]])
-    with pytest.raises(ValueError, match=r"y has unknown \['s1'\]"):
-        align_columns(frame, ["s2", "s0"], "y", exact=True)
-    panel = read_panel({"a": frame, "b": frame[:9]})
-    with pytest.warns(UserWarning, match=r"^y has the columns \['s1'\] that fit") as told:
-        assert panel.align(["s0", "s2"]).columns == ["s0", "s2"]
-    assert len(told) == 1
-    two_levels = frame.set_axis(pd.MultiIndex.from_tuples([("g", "a"), ("g", "b"), ("h", "a")]), axis=1)
-    with pytest.warns(UserWarning, match=r"y has the columns \[\('g', 'b'\)\]"):
-        aligned = align_columns(two_levels, [("h", "a"), ("g", "a")], "y")
-    assert list(aligned.columns) == [("h", "a"), ("g", "a")]
-    with pytest.raises(ValueError, match=r"y lacks \['g'\]"):
-        align_columns(two_levels, ["g"], "y")
-
-
-def test_targets_go_last():
-    frame = waves(20)
-    assert order_columns(frame, ["s1", "s0"]) == (["s1", "s0"], ["s2", "s1", "s0"])
-    for wrong in (["s9"], [], ["s0", "s0"]):
-        with pytest.raises(ValueError, match="targets must name columns of y"):
-            order_columns(frame, wrong)
-    with pytest.raises(TypeError, match="use \\['s0'\\]"):
-        order_columns(frame, "s0")
-
-
-def test_a_target_may_be_a_group_of_columns():
-    names = [("g", "a"), ("h", "a"), ("g", "b")]
-    frame = waves(20).set_axis(pd.MultiIndex.from_tuples(names), axis=1)
-    assert order_columns(frame, ["g"]) == ([names[0], names[2]], [names[1], names[0], names[2]])
-    assert order_columns(frame, [("h", "a")])[0] == [("h", "a")]
-    assert order_columns(frame, ["h", ("g", "b")])[0] == [("h", "a"), ("g", "b")]
-    deep = waves(20).set_axis(pd.MultiIndex.from_tuples([("g", "a", 1), ("g", "a", 2), ("g", "b", 1)]), axis=1)
-    assert order_columns(deep, [("g", "a")])[0] == [("g", "a", 1), ("g", "a", 2)]
-    for wrong in (["x"], ["g", ("g", "a")], ["a"], [("g", "c")], ["g", "g"]):
-        with pytest.raises(ValueError, match=r"targets must name columns of y, each once: .*, y has \[\('g', 'a'\)"):
-            order_columns(frame, wrong)
-
-
-def test_missing_rows_are_named():
-    with pytest.raises(ValueError, match="X lacks 2 of the 4 rows that are needed, the first of them 20"):
-        select_rows(pd.DataFrame({"a": range(20)}), pd.RangeIndex(18, 22), "X")

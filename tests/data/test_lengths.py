@@ -5,8 +5,15 @@ import pandas as pd
 import pytest
 
 from samovar_forecast import LinTransForecaster, SAMformerForecaster
-from samovar_forecast.data.lengths import Lengths, choose_context, choose_output, choose_segment
-from samovar_forecast.data.season import season_length
+from samovar_forecast.data.lengths import (
+    Lengths,
+    check_enough_rows,
+    choose_context,
+    choose_output,
+    choose_segment,
+    season_length,
+    training_rows,
+)
 
 SMALL = {"d_model": 8, "n_heads": 2, "n_layers": 1, "max_steps": 1, "random_state": 0}
 
@@ -101,3 +108,20 @@ def test_intervals_of_rolled_forecasts_are_calibrated_as_far_as_the_held_out_row
     assert forecaster.fitted_.calibration.scores.shape[2] == 60
     width = forecaster.predict_interval(0.8).diff(axis=1).iloc[:, 1].to_numpy()
     assert width[59] > width[9]
+
+
+def test_held_out_rows_hold_an_output_or_none():
+    assert training_rows([100, 40, 39, 8, 1], 8, 0.2) == [80, 32, 31, 8, 1]
+    assert training_rows([100, 30], 8, 0.0) == [100, 30]
+    with pytest.warns(UserWarning, match="of 30 rows is 6, less than the 8 rows forecast at once"):
+        assert training_rows([30, 20], 8, 0.2) == [30, 20]
+
+
+@pytest.mark.parametrize(("n_rows", "context"), [(8, 0), (8, -1), (8, 1), (49, 42)])
+def test_too_few_rows_say_how_many_are_needed(n_rows, context):
+    with pytest.raises(ValueError, match=f"{n_rows} rows to train on, but .* need at least {max(1, context) + 8}"):
+        check_enough_rows(n_rows, Lengths(context, output=8, segment=1), 0.2)
+
+
+def test_rows_of_one_window_are_enough():
+    check_enough_rows(50, Lengths(42, output=8, segment=8), 0.2)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 from samovar_forecast.forecasting import intervals
 from samovar_forecast.forecasting.activity import Activity, activity
 from samovar_forecast.forecasting.conformal_scores import curves_of, independent_errors
@@ -15,7 +15,7 @@ from samovar_forecast.forecasting.intervals import Calibration, calibrate, evenl
 from samovar_forecast.networks.covariate_network import build_network
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.networks.samovar import SAMoVAR, SAMoVARConfig
-from samovar_forecast.training.split import split_windows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 from tests.conftest import TINY
 
 HORIZON, CONTEXT = TINY["horizon"], TINY["context_length"]

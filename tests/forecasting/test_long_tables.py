@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from samovar_forecast.data.long_tables import LongTable
+from samovar_forecast.data.layout import LongTable
 from samovar_forecast.estimator import Forecaster
 from samovar_forecast.forecasters import LinTransForecaster
 from tests.conftest import TINY, suited, waves

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from samovar_forecast import SAMoVARForecaster
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 from samovar_forecast.networks.network import ForecastNetwork
 from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.callbacks import BestWeights
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.engine import TrainingDivergedError, train
 from samovar_forecast.training.optimisation import AveragedWeights, multiplier
-from samovar_forecast.training.split import split_windows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 from tests.conftest import TINY, waves
 
 

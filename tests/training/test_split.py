@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from samovar_forecast.data.lengths import Lengths
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 from samovar_forecast.networks.lintrans import LinTrans, LinTransConfig
 from samovar_forecast.training.batches import WindowBatches
 from samovar_forecast.training.config import TrainingConfig
 from samovar_forecast.training.module import ForecastingModule
-from samovar_forecast.training.split import check_enough_rows, split_windows, training_rows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 from tests.peak_memory import numbers_printed_by
 
 CONTEXT, HORIZON = 12, 4
@@ -198,23 +197,6 @@ def test_windows_move_to_another_device_whole():
     assert len(moved) == len(train)
 
 
-def test_held_out_rows_hold_an_output_or_none():
-    assert training_rows([100, 40, 39, 8, 1], 8, 0.2) == [80, 32, 31, 8, 1]
-    assert training_rows([100, 30], 8, 0.0) == [100, 30]
-    with pytest.warns(UserWarning, match="of 30 rows is 6, less than the 8 rows forecast at once"):
-        assert training_rows([30, 20], 8, 0.2) == [30, 20]
-
-
-@pytest.mark.parametrize(("n_rows", "context"), [(8, 0), (8, -1), (8, 1), (49, 42)])
-def test_too_few_rows_say_how_many_are_needed(n_rows, context):
-    with pytest.raises(ValueError, match=f"{n_rows} rows to train on, but .* need at least {max(1, context) + 8}"):
-        check_enough_rows(n_rows, Lengths(context, output=8, segment=1), 0.2)
-
-
-def test_rows_of_one_window_are_enough():
-    check_enough_rows(50, Lengths(42, output=8, segment=8), 0.2)
-
-
 @pytest.mark.parametrize(("sampling", "expected"), [("windows", [90, 10]), ("series", [50, 50])])
 def test_training_draws_as_configured(sampling, expected):
     train, _ = split(series(1, 105), series(2, 25))  # 90 and 10 windows
@@ -231,9 +213,9 @@ def test_many_windows_take_little_beside_their_starts():
     (peak,) = numbers_printed_by("""
 import resource
 import torch
-from samovar_forecast.data.windows import Windows
+from samovar_forecast.data.windows import Windows, window_cutoffs
 from samovar_forecast.training.batches import WindowBatches
-from samovar_forecast.training.split import split_windows, window_cutoffs
+from samovar_forecast.training.split import split_windows
 
 def first_step(n, gap):
     values = torch.ones(1).expand(n, 1)

@@ -1,10 +1,10 @@
-"""Long tables of pandas, polars and pyarrow: columns of names and time become an index, and back."""
+"""The forms in which series come and forecasts go: single, by name, by a MultiIndex, or in a long table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, cast
 
 import narwhals as nw
 import numpy as np
@@ -74,7 +74,7 @@ class LongTable:
         ValueError
             If a column is missing or there twice, or a row has no name or no time; the message names the row.
         """
-        table = as_pandas(data)
+        table = _as_pandas(data)
         if table is None or (self.time not in table.columns and _has_index(table)):
             return None
         check_names_differ(table, name)
@@ -104,7 +104,7 @@ class LongTable:
 
     def names_of(self, static: Any, name: str = "static") -> Any:
         """A table with a row for each series, its name in the index instead of columns; others as they are."""
-        table = as_pandas(static)
+        table = _as_pandas(static)
         if table is None or not self.ids or not set(self.ids) <= set(table.columns):
             return static
         names: list[Any] = [_plain(table[column]) for column in self.ids]
@@ -128,20 +128,141 @@ class LongTable:
         return narwhal.to_polars() if self.library == "polars" else narwhal.to_arrow()
 
 
-def library_of(data: Any) -> Library:
+@dataclass(frozen=True)
+class Layout:
+    """The form in which series come and forecasts go.
+
+    Attributes
+    ----------
+    kind : {"single", "dict", "multiindex"}
+        A single series, a mapping from names to series, or an index whose last level is time.
+    is_series : bool
+        Whether a series is a pandas Series, not a DataFrame.
+    names : tuple
+        Names of the levels of a MultiIndex before the time.
+    column_names : tuple
+        Names of the levels of the columns.
+    is_named : bool
+        Whether a Series has a name.
+    long : LongTable or None
+        The columns of names and time of a long table.
+    """
+
+    kind: Literal["single", "dict", "multiindex"] = "single"
+    is_series: bool = False
+    names: tuple[Hashable, ...] = ()
+    column_names: tuple[Hashable, ...] = (None,)
+    is_named: bool = True
+    long: LongTable | None = None
+
+    def labelled_as(self, data: Any) -> Layout:
+        """The same form, with the labels that a series or frame has for its columns."""
+        if isinstance(data, pd.DataFrame):
+            return replace(self, column_names=tuple(data.columns.names))
+        return replace(self, is_named=not isinstance(data, pd.Series) or data.name is not None)
+
+    def columns(self, labels: Sequence[Hashable]) -> pd.Index:
+        """An index of columns with these labels."""
+        if len(self.column_names) > 1:
+            return pd.MultiIndex.from_tuples(labels, names=self.column_names)  # type: ignore[arg-type]
+        return pd.Index(list(labels), name=self.column_names[0], tupleize_cols=False)
+
+    def assemble(self, frames: Mapping[Hashable, pd.DataFrame]) -> Any:
+        """Give frames by key back in this form."""
+        parts: dict[Hashable, Any] = dict(frames)
+        if self.is_series and all(frame.shape[1] == 1 for frame in frames.values()):
+            parts = {key: frame.iloc[:, 0] for key, frame in frames.items()}
+            if not self.is_named:
+                parts = {key: part.rename(None) for key, part in parts.items()}
+        if self.kind == "dict":
+            return parts
+        first = next(iter(parts.values()))
+        frame = first if self.kind == "single" else pd.concat(parts, names=[*self.names, first.index.name])
+        return frame if self.long is None else self.long.write(frame)
+
+
+class Parts(NamedTuple):
+    """Series as they were given, by key; the key of a single series is None."""
+
+    layout: Layout
+    series: Mapping[Hashable, Any]
+
+
+def take_apart(data: Any, name: str, long: LongTable | None) -> Parts:
+    """Tell the form of series, and each of them from the others.
+
+    Parameters
+    ----------
+    data : Series, DataFrame, mapping or table
+        See `read_panel`.
+    name : str
+        What to call the data in an error.
+    long : LongTable or None
+        Where a long table has names and time; data in another form are taken as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no series, a row has no name of its series, or names and time of a long table are wrong or not told.
+    """
+    if long is not None:
+        table = long.read(data, name)
+        long, data = (None, data) if table is None else (replace(long, library=_library_of(data)), table)
+    parts: dict[Hashable, Any]
+    if isinstance(data, Mapping):
+        parts = dict(data)
+        layout = Layout("dict", bool(parts) and all(isinstance(part, pd.Series) for part in parts.values()))
+        first = next(iter(parts.values()), None)
+    elif isinstance(data, (pd.Series, pd.DataFrame)) and isinstance(data.index, pd.MultiIndex):
+        levels: list[Any] = list(range(data.index.nlevels - 1))
+        if not levels:
+            raise TypeError(f"{name} has a MultiIndex of one level; it needs the names of the series, then time")
+        layout = Layout("multiindex", isinstance(data, pd.Series), tuple(data.index.names[:-1]), long=long)
+        first = data
+        for level in levels:
+            unnamed = data.index.get_level_values(level).isna()
+            if unnamed.any():
+                raise ValueError(f"{name} has a row without the name of its series: row {int(unnamed.argmax())}")
+        groups = data.groupby(level=levels if len(levels) > 1 else 0, sort=False, observed=True)
+        parts = {key: part.droplevel(levels) for key, part in groups}
+    else:
+        _check_is_wide(data, name)
+        return Parts(Layout("single", isinstance(data, pd.Series), long=long).labelled_as(data), {None: data})
+    if not parts:
+        raise ValueError(f"{name} is empty: it holds no series")
+    if layout.is_series:
+        given = {part.name for part in parts.values()}
+        common = given.pop() if len(given) == 1 else None
+        parts = {key: part.rename(name if common is None else common) for key, part in parts.items()}
+    return Parts(layout.labelled_as(first), parts)
+
+
+def _check_is_wide(data: Any, name: str) -> None:
+    """Refuse a long table whose columns were not named, with the names that it probably has."""
+    if isinstance(data, pd.Series) or _as_pandas(data) is None:
+        return
+    hint = _hint_at_columns(data)
+    if hint and (not isinstance(data, pd.DataFrame) or "id_column" in hint):
+        raise TypeError(
+            f"{name} has its time in a column, and no index; name the columns of time and of the names of series: "
+            f"{hint}"
+        )
+
+
+def _library_of(data: Any) -> Library:
     """The library of a table that forecasts can go back to, pandas for those of others."""
     narwhal = data if isinstance(data, pd.DataFrame) else nw.from_native(data, pass_through=True)
     name = "" if narwhal is data else nw.get_native_namespace(narwhal).__name__
     return cast(Library, name) if name in LIBRARIES else "pandas"
 
 
-def as_pandas(data: Any) -> pd.DataFrame | None:
+def _as_pandas(data: Any) -> pd.DataFrame | None:
     """A table of any library that narwhals knows as a pandas frame; None for what is no table.
 
     Examples
     --------
     >>> import pyarrow as pa
-    >>> as_pandas(pa.table({"sold": [3, 4]}))
+    >>> _as_pandas(pa.table({"sold": [3, 4]}))
        sold
     0     3
     1     4
@@ -159,16 +280,16 @@ def as_pandas(data: Any) -> pd.DataFrame | None:
     return narwhal.to_pandas()
 
 
-def hint_at_columns(data: Any) -> str:
+def _hint_at_columns(data: Any) -> str:
     """How to name the columns of a table that has its time in a column; empty where it has none.
 
     Examples
     --------
     >>> days = ["2024-01-01", "2024-01-02"]
-    >>> hint_at_columns(pd.DataFrame({"shop": ["A", "A", "B", "B"], "date": days * 2, "sold": [1, 2, 3, 4]}))
+    >>> _hint_at_columns(pd.DataFrame({"shop": ["A", "A", "B", "B"], "date": days * 2, "sold": [1, 2, 3, 4]}))
     "fit(y, id_column='shop', time_column='date')"
     """
-    table = as_pandas(data)
+    table = _as_pandas(data)
     if table is None or _has_index(table) or table.columns.has_duplicates:  # doubled names are told by `read_frame`
         return ""
     time = next((column for column in table.columns if isinstance(column, str) and _is_time(table[column])), None)
