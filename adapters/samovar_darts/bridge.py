@@ -32,7 +32,8 @@ def from_core(core: Forecaster) -> DartsModel:
     darts the `targets` are the series, in that order, the other columns of `y` the past covariates, in the order
     of the frame, and the columns of `X` the future covariates. `quantiles` become `QuantileRegression`. darts has its
     own validation series, scaling of unfitted models and logging in place of `validation_fraction`, `scaler`, `log1p`,
-    `logger` and `checkpoint_dir`, and nothing in place of `sampling`.
+    `logger` and `checkpoint_dir`, and nothing in place of `sampling`. `windows_per_epoch` limits the batches of a
+    training epoch; each is validated on the whole validation series.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def from_core(core: Forecaster) -> DartsModel:
     model = model_class(
         input_chunk_length=context_length,
         output_chunk_length=output_length,
-        batch_size=core.batch_size or USUAL_BATCH_SIZE,  # darts knows no windows before fit
+        batch_size=_batch_size(core),
         n_epochs=core.max_epochs,
         optimizer_kwargs={"lr": core.learning_rate, "weight_decay": core.weight_decay, "betas": core.adam_betas},
         lr_scheduler_cls=Schedule,
@@ -153,6 +154,10 @@ def _with_weights(model: DartsModel, fitted: Fitted) -> DartsModel:
     return model.adopt(len(past), len(data.known), data.calendar, state, seen)
 
 
+def _batch_size(core: Forecaster) -> int:
+    return core.batch_size or USUAL_BATCH_SIZE  # darts knows no windows before fit
+
+
 def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
     device = resolve_device(core.device)
     arguments: dict[str, Any] = {
@@ -164,11 +169,14 @@ def _trainer_arguments(core: Forecaster) -> dict[str, Any]:
         "enable_model_summary": core.verbose == 1,
     }
     n_devices = count_devices(core.devices, device)
-    if n_devices * core.num_nodes > 1:
+    n_processes = n_devices * core.num_nodes
+    if n_processes > 1:
         strategy = "ddp" if core.strategy == "auto" else core.strategy
         arguments |= {"devices": n_devices, "num_nodes": core.num_nodes, "strategy": strategy}
     if core.max_steps is not None:
         arguments["max_steps"] = core.max_steps
+    if core.windows_per_epoch is not None:
+        arguments["limit_train_batches"] = max(1, core.windows_per_epoch // (n_processes * _batch_size(core)))
     if core.precision != "auto":
         arguments["precision"] = core.precision
     if core.patience is not None:  # takes part where `fit` gets a `val_series`

@@ -272,6 +272,11 @@ class StockSktime(Sktime):
         torch.manual_seed(SEED)
         return super().refit(model, y)
 
+    def load(self, path):
+        from sktime.base import load
+
+        return load(path.with_name(path.name + ".zip"))
+
 
 def _ours(settings: dict[str, Any]) -> dict[str, Any]:
     names = {"context": "context_length", "steps": "max_steps"}

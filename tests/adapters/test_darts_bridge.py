@@ -179,6 +179,16 @@ def test_it_stops_early(tiny):
     assert model.epochs_trained == 3  # float32 weights do not move by 1e-12
 
 
+@pytest.mark.parametrize(("windows_per_epoch", "steps"), [(None, 6), (8192, 6), (16, 4), (3, 2)])
+def test_an_epoch_has_no_more_windows_than_it_may(tiny, windows_per_epoch, steps):
+    settings = {"max_epochs": 2, "max_steps": None, "patience": None, "batch_size": 8}
+    core = SAMoVARForecaster(**tiny | settings | {"windows_per_epoch": windows_per_epoch})
+    windows = 20  # three batches
+    model = core.to_darts()
+    model.fit(TimeSeries.from_values(np.sin(np.arange(float(core.context_length + core.horizon + windows - 1)))))
+    assert model.trainer.global_step == steps
+
+
 def test_no_context_length(forecaster_class):
     with pytest.raises(ValueError, match=r"context_length .* None: set it, e\.g\. .*\(horizon=6, context_length=60\)"):
         from_core(forecaster_class(horizon=6))
