@@ -8,7 +8,8 @@ from tests.conftest import suited, waves
 
 LEARNING = {"horizon": 6, "context_length": 24, "learning_rate": 2e-2, "random_state": 0,
             "d_model": 16, "n_heads": 2, "n_layers": 1, "dropout": 0.0, "validation_fraction": 0.0,
-            "schedule": "cosine", "average_weights": None, "calendar": None, "device": "cpu"}  # fmt: skip
+            "schedule": "cosine", "average_weights": None, "calendar": None, "device": "cpu",
+            "batch_size": 32}  # fmt: skip
 
 
 @pytest.mark.parametrize(
