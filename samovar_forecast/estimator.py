@@ -598,7 +598,7 @@ class Forecaster(TrainingConfig, BaseEstimator):
         steps : sequence of int or None
             Steps, counted from 1, of those that the network forecasts at once (`output_length_`). None: all.
         lag_matrices : bool, default True
-            Compute `lag_matrix`: the work of one training step per target and step.
+            Compute `lag_matrix`: one backward pass per target and step, whatever the sources.
         influence : bool, default True
             Compute `influence`: one forecast per source and lag.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.networks.network import Covariates, ForecastNetwork
-from samovar_forecast.training.batches import forecast_batch_size
+from samovar_forecast.training.batches import forecast_batch_size, kept_bytes
 from samovar_forecast.training.losses import ascending
 
-_MOST_POINTS = 2**19  # of the windows that one backward pass goes through
+_MOST_WINDOWS, _MOST_BYTES = 64, 2**26  # of a backward pass: its windows, and what it keeps of them
 
 
 def forecast_jacobian(
@@ -29,10 +29,12 @@ def forecast_jacobian(
 ) -> Tensor:
     """The derivative of the point forecast by every past value, through everything that the network does.
 
-    Windows do not meet in evaluation, so a window is put into a batch once for each of its forecast values, and one
-    backward pass gives the derivatives of all of these. A network that chooses, as Autoformer does among delays, is
-    differentiated with its choice held fixed: the derivative is exact wherever a small change leaves the choice as it
-    is. A missing value has the derivative 0.
+    Windows do not meet in evaluation, so a window is put into a batch once for each of the steps of a target, and one
+    backward pass gives the derivatives of all of these. Targets come one after the other, since of wide data a network
+    does next to nothing for one of them; all at once where they do not meet at all.
+
+    A network that chooses, as Autoformer does among delays, is differentiated with its choice held fixed: the
+    derivative is exact wherever a small change leaves the choice as it is. A missing value has the derivative 0.
 
     Parameters
     ----------
@@ -48,23 +50,41 @@ def forecast_jacobian(
     Shape
     -----
     past : (batch, context_length, n_series)
-    output : (batch, n_targets, n_sources, context_length, n_steps); lag 1, the newest row, comes first
+    output : (batch, n_targets, n_sources, context_length, n_steps) in double precision on the CPU; lag 1, the newest
+        row, comes first
     """
-    by = slice(None) if sources is None else torch.as_tensor([*sources], device=past.device)
-    targets = range(network.n_targets) if targets is None else targets
+    chosen = [*range(network.n_targets)] if targets is None else [*targets]
+    by = [*range(past.shape[-1])] if sources is None else [*sources]
     steps = range(network.horizon) if steps is None else steps
-    wanted = torch.cartesian_prod(torch.arange(len(past)), torch.as_tensor([*targets]), torch.as_tensor([*steps]))
-    wanted = wanted.reshape(-1, 3).to(past.device)
-    at_once = max(1, min(64, _MOST_POINTS // (network.context_length * network.n_series)))
-    gradients = []
-    for window, target, step in (part.unbind(1) for part in wanted.split(at_once)):
+    wanted = torch.cartesian_prod(torch.arange(len(past)), torch.as_tensor([*steps])).reshape(-1, 2).to(past.device)
+    # Filled batch by batch: lists of gradients, and copies in another precision, would be as large once more.
+    jacobian = torch.zeros(len(chosen), len(wanted), len(by), past.shape[1], dtype=torch.float64)
+
+    def forecast(copies: Tensor, window: Tensor, targets: list[int]) -> Tensor:
+        return point_forecast(network, copies, of_windows(covariates, window), targets)
+
+    def gradient(window: Tensor, step: Tensor, targets: list[int]) -> Tensor:  # (batch, context_length, n_series)
         copies = past[window].requires_grad_()
         with torch.enable_grad():
-            forecast = point_forecast(network, copies, of_windows(covariates, window))
-            chosen = forecast[torch.arange(len(window), device=past.device), step, target]
-            gradients.append(torch.autograd.grad(chosen.sum(), copies)[0][..., by])
-    jacobian = torch.cat(gradients).unflatten(0, (len(past), len(targets), len(steps)))
-    return jacobian.permute(0, 1, 4, 3, 2).flip(3)
+            values = forecast(copies, window, targets)[torch.arange(len(window), device=past.device), step]
+            return torch.autograd.grad(values.sum(), copies)[0].flip(1)
+
+    together = [chosen] if network.separate else [[target] for target in chosen]
+    first = wanted[:1, 0]
+    kept = kept_bytes(network, lambda: forecast(past[first].requires_grad_(), first, together[0]))
+    at_once = max(1, min(_MOST_WINDOWS, _MOST_BYTES // max(1, kept)))
+    places = _own_places(network, chosen, by)
+    for number, targets in enumerate(together):
+        for begin in range(0, len(wanted), at_once):
+            part = slice(begin, begin + at_once)
+            found = gradient(wanted[part, 0], wanted[part, 1], targets)
+            if network.separate:
+                for row, column in places:
+                    jacobian[row, part, column].copy_(found[..., by[column]])
+            else:
+                jacobian[number, part].copy_(found[..., by].transpose(1, 2))
+            del found  # before the next one is made
+    return jacobian.unflatten(1, (len(past), len(steps))).permute(1, 0, 3, 4, 2)
 
 
 @torch.no_grad()
@@ -72,13 +92,15 @@ def change_of_forecast(
     network: ForecastNetwork,
     past: Tensor,
     covariates: Covariates | None,
-    in_units: Callable[[NDArray[np.float32]], NDArray[np.float64]],
+    scaler: Scaler,
     *,
     targets: Sequence[int],
     sources: Sequence[int],
     steps: Sequence[int],
 ) -> NDArray[np.float64]:
     """By how much the forecast changes when one past value is one scale higher, for every past value in turn.
+
+    Of some targets the network forecasts these alone, where it can.
 
     A difference of two forecasts and no derivative: the derivative by a series that stands still in the window is that
     of a division by nearly nothing, and says nothing of any change that the series can make.
@@ -87,8 +109,8 @@ def change_of_forecast(
     ----------
     network, past, covariates
         See `forecast_jacobian`.
-    in_units : callable
-        Scaled forecasts to the units of the data.
+    scaler : Scaler
+        Of the columns, to bring forecasts to the units of the data.
     targets, sources, steps : sequence of int
         Positions of the targets, of the series that change, and of the steps.
 
@@ -98,25 +120,48 @@ def change_of_forecast(
     output : (n_targets, n_sources, context_length), the root mean square over the steps; lag 1 first
     """
     length = past.shape[1]
+    columns = [network.n_series - network.n_targets + target for target in targets]  # the targets are the last series
+    chosen = Scaler(scaler.center[columns], scaler.scale[columns], scaler.logarithmic[columns])
 
     def forecast(windows: Tensor, number: Tensor) -> NDArray[np.float64]:  # (batch, n_steps, n_targets)
-        points = point_forecast(network, windows, of_windows(covariates, number)).cpu().numpy()
-        return in_units(points)[:, steps][:, :, targets]
+        points = point_forecast(network, windows, of_windows(covariates, number), [*targets])
+        return chosen.inverse(points.cpu().numpy()[:, [*steps]], len(targets))
 
     undisturbed = forecast(past, torch.zeros(1, dtype=torch.long, device=past.device))
-    changed = torch.cartesian_prod(torch.as_tensor([*sources]), torch.arange(length)).to(past.device)
-    sizes = []
-    for source, row in (part.unbind(1) for part in changed.split(forecast_batch_size(network, past.device))):
+    rows = torch.arange(length, device=past.device)
+    changed = rows[:, None] if network.separate else torch.cartesian_prod(rows, torch.as_tensor([*sources]).to(rows))
+    sizes = np.empty((len(changed), len(targets)))
+    at_once = forecast_batch_size(network, past.device)
+    for first in range(0, len(changed), at_once):
+        row, *source = changed[first : first + at_once].unbind(1)  # without a source all of them change
         copies = past.repeat(len(row), 1, 1)
-        copies[torch.arange(len(row), device=past.device), row, source] += 1
+        copies[(torch.arange(len(row), device=past.device), row, *source)] += 1
         change = forecast(copies, torch.zeros_like(row)) - undisturbed
-        sizes.append(np.sqrt(np.square(change).mean(1)))
-    return np.concatenate(sizes).reshape(len(sources), length, -1).transpose(2, 0, 1)[:, :, ::-1]
+        sizes[first : first + at_once] = np.sqrt(np.square(change).mean(1))
+    if not network.separate:
+        return sizes.reshape(length, len(sources), -1).transpose(2, 1, 0)[:, :, ::-1]
+    result = np.zeros((len(targets), len(sources), length))
+    for target, column in _own_places(network, targets, sources):
+        result[target, column] = sizes[::-1, target]
+    return result
 
 
-def point_forecast(network: ForecastNetwork, past: Tensor, covariates: Covariates | None) -> Tensor:
-    """What `predict` gives of a window, scaled: (batch, horizon, n_targets)."""
-    return ascending(network(past, covariates))[..., network.point_output]
+def _own_places(network: ForecastNetwork, targets: Sequence[int], sources: Sequence[int]) -> list[tuple[int, int]]:
+    """Where a target is its own source, as places in both."""
+    first = network.n_series - network.n_targets  # the targets are the last series
+    return [
+        (row, column) for row, one in enumerate(targets) for column, source in enumerate(sources)
+        if source == first + one
+    ]  # fmt: skip
+
+
+def point_forecast(
+    network: ForecastNetwork, past: Tensor, covariates: Covariates | None, targets: slice | list[int] = slice(None)
+) -> Tensor:
+    """What `predict` gives of a window, scaled, of some targets: (batch, horizon, n_targets)."""
+    every = targets in (slice(None), [*range(network.n_targets)])
+    outputs = network(past, covariates) if every else network.forecast_of(targets, past, covariates)
+    return ascending(outputs)[..., network.point_output]
 
 
 def of_windows(covariates: Covariates | None, number: Tensor) -> Covariates | None:

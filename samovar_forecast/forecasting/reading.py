@@ -72,8 +72,8 @@ class Choice:
         if size > _LARGEST_RESULT:
             raise ValueError(
                 f"the lag matrices of {self.shape[0]} series by {self.shape[1]} sources, {self.shape[2]} lags and "
-                f"{self.shape[3]} steps take {size / 2**30:.0f} GiB: choose some of them, e.g. series=[...], "
-                "sources=[...] or steps=[1], or leave them out by lag_matrices=False"
+                f"{self.shape[3]} steps take {size / 2**30:.0f} GiB: choose some of them, e.g. series=[...] "
+                "or steps=[1], or leave them out by lag_matrices=False"
             )
 
 
@@ -102,7 +102,7 @@ def explain(
     variables: dict[str, Any] = {
         "forecast": (
             ("series", "step"),
-            scaler.inverse(points[0], n_targets).T,
+            scaler.inverse(points[0], n_targets).T[choice.targets],
             {"units": "units of the series", "meaning": "what `predict` returns, before any bounds"},
         ),
         "scale": (
@@ -115,13 +115,13 @@ def explain(
         ),
     }
     labels: dict[str, Any] = {
-        "series": pd.Index(data.targets, tupleize_cols=False),
+        "series": pd.Index([data.targets[one] for one in choice.targets], tupleize_cols=False),
         "source": pd.Index(data.columns, tupleize_cols=False),
         "step": np.arange(1, steps_read(data) + 1),
     }
     for one in (
-        _var_variables(network, past, covariates, scaler, dead, points, data.log1p),
-        _attention_variables(network, past, covariates),
+        _var_variables(network, past, covariates, scaler, dead, points, data.log1p, choice.targets),
+        _attention_variables(network, past, covariates, choice.targets),
     ):
         variables |= one[0]
         labels |= one[1]
@@ -129,14 +129,15 @@ def explain(
         total = variables["baseline"][1] + variables["own"][1] + variables["contribution"][1].sum((1, 2))
         dims, _, attrs = variables["forecast"]
         variables["forecast"] = (dims, np.expm1(total) if data.log1p else total, attrs)
-    result = xr.Dataset(variables, labels).isel(series=choice.targets, source=choice.sources, step=choice.steps)
+    result = xr.Dataset(variables, labels).isel(source=choice.sources, step=choice.steps)
     result = result.assign_coords(lag=np.arange(1, data.context_length + 1))
     alive = ~dead[choice.targets]
     if lag_matrices:
         matrix = _lag_matrices(network, past, covariates, scaler, points, choice)[0]
+        matrix *= alive[:, None, None, None]
         result["lag_matrix"] = (
             ("series", "source", "lag", "step"),
-            matrix * alive[:, None, None, None],
+            matrix,
             {
                 "units": "units of the series per unit of the source",
                 "meaning": "derivative of the forecast by the past value; lag 1 is the newest row",
@@ -144,13 +145,14 @@ def explain(
         )
     if influence:
         change = change_of_forecast(
-            network, past, covariates, lambda scaled: scaler.inverse(scaled, n_targets),
+            network, past, covariates, scaler,
             targets=choice.targets, sources=choice.sources, steps=choice.steps,
         )  # fmt: skip
+        change *= alive[:, None, None]
         of_log = " of log(1 + source)" if data.log1p else ""
         result["influence"] = (
             ("series", "source", "lag"),
-            change * alive[:, None, None],
+            change,
             {
                 "units": f"units of the series per {size}{of_log} of the source in training",
                 "meaning": "change of the forecast, root mean square over the steps, if the past value were one "
@@ -304,7 +306,10 @@ def _lag_matrices(
     inner, outer = slopes(scaler, past.cpu().numpy(), points)
     by_source = inner[:, ::-1, choice.sources].swapaxes(1, 2)[:, None, :, :, None]
     by_step = outer[:, choice.steps][:, :, choice.targets].swapaxes(1, 2)[:, :, None, None, :]
-    return jacobian.double().cpu().numpy() * by_source * by_step
+    matrices: NDArray[np.float64] = jacobian.numpy()
+    matrices *= by_source  # in place: they may be larger than anything else in memory
+    matrices *= by_step
+    return matrices
 
 
 def _var_variables(
@@ -315,15 +320,16 @@ def _var_variables(
     dead: NDArray[np.bool_],
     points: NDArray[np.float32],
     logarithmic: bool,
+    targets: list[int],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The forecast taken apart, of a network that has autoregressive weights."""
     members = _members(network, past, covariates)
     inner = members[0].network
     if not isinstance(inner, SAMoVAR):
         return {}, {}
-    readings = [read_weights(cast(SAMoVAR, member.network), member.past) for member in members]
+    readings = [read_weights(cast(SAMoVAR, member.network), member.past, targets) for member in members]
     n_targets, n_steps = network.n_targets, points.shape[1]
-    scale, center = scaler.scale[-n_targets:, None], scaler.center[-n_targets:, None]  # (series, 1)
+    scale, center = (part[-n_targets:][targets, None] for part in (scaler.scale, scaler.center))  # (series, 1)
 
     def steps(parts: list[Tensor]) -> NDArray[np.float64]:  # the mean of all members, as their forecast is
         return np.mean([part.double().cpu().numpy()[..., :n_steps] for part in parts], axis=0)
@@ -331,11 +337,13 @@ def _var_variables(
     def features(name: str, *dims: str) -> tuple[tuple[str, ...], NDArray[Any]]:
         return _by_member([getattr(reading, name).cpu().numpy() for reading in readings], dims)
 
-    alive = ~dead[:, None]
+    alive = ~dead[targets, None]
     baseline = np.where(
         alive,
-        steps([reading.baseline + member.effect[0].T for reading, member in zip(readings, members, strict=True)]),
-        points[0].T,
+        steps(
+            [reading.baseline + member.effect[0].T[targets] for reading, member in zip(readings, members, strict=True)]
+        ),
+        points[0].T[targets],
     )
     series = "log(1 + series)" if logarithmic else "units of the series"
     names = ("series", "segment", "token")
@@ -382,17 +390,16 @@ def _var_variables(
 
 
 def _attention_variables(
-    network: ForecastNetwork, past: Tensor, covariates: Covariates | None
+    network: ForecastNetwork, past: Tensor, covariates: Covariates | None, targets: list[int]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the network attends to, where it has attention."""
     readings = [read_attention(one.network, one.past, one.covariates) for one in _members(network, past, covariates)]
-    variables = {
-        name: (
-            *_by_member([reading.parts[name].values.cpu().numpy() for reading in readings], part.dims),
-            {"units": part.units, "meaning": part.meaning},
-        )
-        for name, part in readings[0].parts.items()
-    }
+    variables = {}
+    for name, part in readings[0].parts.items():
+        values = [reading.parts[name].values.cpu().numpy() for reading in readings]
+        if "series" in part.dims:
+            values = [one.take(targets, part.dims.index("series")) for one in values]
+        variables[name] = (*_by_member(values, part.dims), {"units": part.units, "meaning": part.meaning})
     labels = {name: label if isinstance(label, tuple) else list(label) for name, label in readings[0].labels.items()}
     return variables, labels
 

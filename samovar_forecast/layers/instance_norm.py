@@ -12,7 +12,7 @@ from samovar_forecast.layers.observed import is_observed, observed_mean, observe
 
 def normalise_instance(
     past: Tensor, level_length: int, n_targets: int, n_locations: int
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+) -> tuple[Tensor, Callable[..., Tensor]]:
     """Normalise each series of each window; return the result and the inverse for forecasts.
 
     The level is the mean of the newest `level_length` observed points, the scale the unbiased standard deviation
@@ -36,7 +36,7 @@ def normalise_instance(
     normalised : Tensor
         Without NaN.
     denormalise : callable
-        Maps a normalised forecast to the scale of the data.
+        Maps a normalised forecast to the scale of the data; of some targets, which a slice as its second argument says.
 
     Shape
     -----
@@ -67,11 +67,10 @@ def normalise_instance(
     # maps of it give nothing. It is filled before the division, whose gradient in the scale would otherwise be NaN.
     centred = torch.where(observed, series - level, 0.0)
 
-    def denormalise(forecast: Tensor) -> Tensor:
-        by_target = (slice(None), slice(-n_targets, None))
+    def denormalise(forecast: Tensor, targets: slice | list[int] = slice(None)) -> Tensor:
+        level_of, scale_of = (part[:, -n_targets:][:, targets].unsqueeze(1) for part in (level, scale))
         located = torch.arange(forecast.shape[-1], device=forecast.device) < n_locations
-        scales = torch.where(located, scale[by_target].unsqueeze(1), 1.0)  # (batch, 1, n_targets, n_outputs)
-        return forecast * scales + level[by_target].unsqueeze(1) * located
+        return forecast * torch.where(located, scale_of, 1.0) + level_of * located  # (batch, 1, n_targets, n_outputs)
 
     return centred / scale, denormalise
 
@@ -94,7 +93,8 @@ class RevIN(nn.Module):
     -----
     past : (batch, context_length, n_series)
     normalised : (batch, n_series, context_length)
-    denormalise : (batch, horizon, n_targets, n_outputs) to the same shape; the first `n_locations` outputs live
+    denormalise : (batch, horizon, n_targets, n_outputs), of the targets of a slice where one is given, to the same
+        shape; the first `n_locations` outputs live
         on the scale of the data, the others (parameters of a distribution) stay as they are
 
     References
@@ -115,7 +115,7 @@ class RevIN(nn.Module):
         self.n_targets = n_targets
         self.scale, self.shift = nn.Parameter(torch.ones(n_series)), nn.Parameter(torch.zeros(n_series))
 
-    def forward(self, past: Tensor, n_locations: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def forward(self, past: Tensor, n_locations: int) -> tuple[Tensor, Callable[..., Tensor]]:
         series = past.transpose(1, 2).contiguous()  # sums over neighbours in memory are worth the copy
         observed = is_observed(series)
         measured = series.detach() if self.training else series
@@ -126,10 +126,10 @@ class RevIN(nn.Module):
         share = observed_share(observed, dim=-1).to(series.dtype)
         normalised = centred / (deviation * share) * self.scale.unsqueeze(-1) + self.shift.unsqueeze(-1)
 
-        def denormalise(forecast: Tensor) -> Tensor:
-            targets = slice(-self.n_targets, None)
-            scale, shift = self.scale[targets].unsqueeze(-1) + 1e-10, self.shift[targets].unsqueeze(-1)
-            located = (forecast - shift) / scale * deviation[:, targets].unsqueeze(1) + mean[:, targets].unsqueeze(1)
+        def denormalise(forecast: Tensor, targets: slice | list[int] = slice(None)) -> Tensor:
+            scale, shift = (part[-self.n_targets :][targets].unsqueeze(-1) for part in (self.scale, self.shift))
+            spread, level = (part[:, -self.n_targets :][:, targets].unsqueeze(1) for part in (deviation, mean))
+            located = (forecast - shift) / (scale + 1e-10) * spread + level
             on_scale = torch.arange(forecast.shape[-1], device=forecast.device) < n_locations
             return torch.where(on_scale, located, forecast)
 

@@ -88,8 +88,9 @@ class ARXTokens(nn.Module):
 
     Shape
     -----
-    input : (batch, n_series, n_segments, segment_length)
-    output : (batch, n_targets, 2 * n_segments, d_model)
+    segments : (batch, n_series, n_segments, segment_length)
+    series : the targets whose tokens to make
+    output : (batch, n_targets, 2 * n_segments, d_model), or those of the targets in `series` alone
 
     References
     ----------
@@ -112,11 +113,13 @@ class ARXTokens(nn.Module):
             self.context = nn.Linear(segment_length, d_model)
             self.context_norm = RMSNorm(d_model, eps=1e-5)
 
-    def forward(self, segments: Tensor) -> Tensor:
-        main = self.main_norm(self.main(segments[:, -self.n_targets :]))  # (batch, n_targets, n_segments, d_model)
+    def forward(self, segments: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
+        own = segments[:, -self.n_targets :][:, series]
+        main = self.main_norm(self.main(own))  # (batch, n_targets, n_segments, d_model)
         if self.univariate:
             context = torch.zeros_like(main)
         else:
-            mixture = self.mixture(segments.movedim(1, -1)).movedim(-1, 1)
+            weight, bias = self.mixture.weight[series], self.mixture.bias[series]
+            mixture = F.linear(segments.movedim(1, -1), weight, bias).movedim(-1, 1)
             context = self.context_norm(self.context(mixture))
         return torch.stack([context, main], dim=3).flatten(2, 3)

@@ -57,6 +57,7 @@ class CovariateNetwork(ForecastNetwork):
         self.network, self.n_beside, self.n_embedded = network, n_known, n_embedded
         self.n_locations = network.n_locations
         self.windows_interact, self.interact_by_mean = network.windows_interact, network.interact_by_mean
+        self.separate = network.separate
         self.known_effect = KnownEffect(n_known, network.n_targets, width, n_static) if n_known else None
         self.static_effect = nn.Linear(n_static, network.horizon * network.n_targets) if n_static else None
         if self.static_effect is not None:
@@ -65,6 +66,11 @@ class CovariateNetwork(ForecastNetwork):
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         rest, added = self.take_out_effects(past, covariates)
         return self._put_back(self.network(rest, self.embedded(covariates)), added)
+
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        rest, added = self.take_out_effects(past, covariates)
+        forecast = self.network.forecast_of(targets, rest, self.embedded(covariates))
+        return self._put_back(forecast, added[..., targets])
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         rest, added = self.take_out_effects(past, covariates)
@@ -194,5 +200,6 @@ def build_network(
     n_embedded = n_calendar if embeds else 0
     network: ForecastNetwork = cast(Any, network_class)(*shape, **({"n_known": n_embedded} if embeds else {}))
     network.n_locations = n_outputs if n_locations is None else n_locations
+    network.separate = not network_class.mixes_series(config)
     beside = n_known - n_embedded
     return CovariateNetwork(network, beside, n_static, n_embedded) if beside or n_static else network

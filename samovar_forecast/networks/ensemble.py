@@ -42,11 +42,15 @@ class Ensemble(ForecastNetwork):
     def __init__(self, members: Sequence[ForecastNetwork]) -> None:
         first = members[0]
         super().__init__(first.n_series, first.n_targets, first.context_length, first.horizon, first.n_outputs)
-        self.n_locations = first.n_locations
+        self.n_locations, self.separate = first.n_locations, first.separate
         self.members = nn.ModuleList(members)
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         outputs = torch.stack([member(past, covariates) for member in self.members])
+        return outputs.sort(dim=-1).values.mean(0)
+
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        outputs = torch.stack([member.forecast_of(targets, past, covariates) for member in members_of(self)])
         return outputs.sort(dim=-1).values.mean(0)
 
 

@@ -69,5 +69,5 @@ class FixedWeights(nn.Module):
         shape = (n_layers, 1, n_targets, n_heads, n_tokens, d_head)
         self.queries, self.values = normal_parameter(*shape), normal_parameter(*shape)
 
-    def forward(self, tokens: Tensor, series: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> tuple[Tensor, Tensor]:
         return self.queries[:, :, series], self.values[:, :, series]

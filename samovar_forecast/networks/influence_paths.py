@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from typing import NamedTuple
@@ -71,13 +72,13 @@ def influence_paths(
     ----------
     Lu & Yang, ICML 2025, temporal influence paths.
     """
-    reading = read_weights(network, past)
+    reading = read_weights(network, past, [target])
     z, denormalise = normalise_instance(past, network.segment_length, network.n_targets, network.n_locations)
-    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
-    queries, values = (part[:, 0, target] for part in network.weights(tokens))  # (layer, head, token, d_head)
-    by_head = network.split_heads(tokens)[0, target]  # (head, token, d_head)
-    decoder, _ = linear_decoder(network, reading.forecast_token, denormalise)
-    by_feature = decoder[target].unflatten(0, (network.n_heads, -1))  # (head, d_head, step)
+    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length), [target]))
+    queries, values = (part[:, 0, 0] for part in network.weights(tokens, [target]))  # (layer, head, token, d_head)
+    by_head = network.split_heads(tokens)[0, 0]  # (head, token, d_head)
+    decoder, _ = linear_decoder(network, reading.forecast_token, partial(denormalise, targets=[target]))
+    by_feature = decoder[0].unflatten(0, (network.n_heads, -1))  # (head, d_head, step)
     outputs = network.output_map(values)  # what each layer's values add to the forecast token
     effects = torch.einsum("lhtd,hds->lhts", outputs, by_feature)
 

@@ -220,6 +220,14 @@ class LinearAttentionTransformer(ForecastNetwork):
             forecast = forecast + self.decoder(tokens, known_future)
         return denormalise(forecast.transpose(1, 2))
 
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        if self.series_position is not None or self.decoder is not None:  # series meet, or have vectors of their own
+            return super().forecast_of(targets, past, covariates)
+        normalised, denormalise = self.norm(past[..., -self.n_rows :], self.n_locations)
+        tokens = self.encode(normalised[:, targets])
+        forecast = self.to_forecast(self._read(tokens)).unflatten(-1, (self.horizon, self.n_outputs))
+        return denormalise(forecast.transpose(1, 2), targets)
+
     def encode(self, series: Tensor, known_past: Tensor | None = None) -> Tensor:
         """Tokens of normalised series, after all blocks.
 

@@ -62,10 +62,10 @@ class LinTrans(SegmentNetwork):
         self.blocks = nn.ModuleList(Block(self.d_model, self.n_heads, config.dropout) for _ in range(self.n_layers))
         self.initialise()
 
-    def add_positions(self, tokens: Tensor) -> Tensor:
-        return tokens + (self.token_position + self.series_position)
+    def add_positions(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
+        return tokens + (self.token_position + self.series_position[series])
 
-    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
         *others, last = cast("list[Block]", list(self.blocks))
         for block in others:
             tokens = block.transform(block.attend(tokens))

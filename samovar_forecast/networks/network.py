@@ -81,6 +81,8 @@ class ForecastNetwork(nn.Module):
     windows_interact : bool
         Whether in training the forecast of a window depends on the other windows of its batch. Such a batch is run as a
         whole.
+    separate : bool
+        Whether each target is forecast from its own past alone, as `mixes_series` says of the class.
     interact_by_mean : bool
         Whether they depend on each other by `mean_over_batch` alone. Several devices compute it together, so such a
         batch can be divided over them.
@@ -93,6 +95,7 @@ class ForecastNetwork(nn.Module):
 
     windows_interact: bool = False
     interact_by_mean: bool = False
+    separate: bool = False
 
     def __init__(self, n_series: int, n_targets: int, context_length: int, horizon: int, n_outputs: int = 1) -> None:
         super().__init__()
@@ -128,6 +131,19 @@ class ForecastNetwork(nn.Module):
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         """Forecast the steps that follow `past`."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        """The forecast of some targets: what `forward` gives of them.
+
+        A network whose targets do not meet after its first layers overrides this, and leaves out the work of the
+        others. Readings of wide data go through it.
+
+        Shape
+        -----
+        output : (batch, horizon, n_chosen, n_outputs)
+        """
+        forecast: Tensor = self(past, covariates)
+        return forecast[:, :, targets]
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         """Forecast with gradients, together with the network's own training objective if it has one."""

@@ -119,12 +119,15 @@ class PSFAttention(ForecastNetwork):
         return False
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        return self.forecast_of(slice(None), past)
+
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
         series, denormalise = self.norm(past[..., -self.n_targets :], self.n_locations)
-        patches = split_segments(series, self.patch_length)  # (batch, n_targets, n_tokens, patch_length)
+        patches = split_segments(series[:, targets], self.patch_length)  # (batch, n_chosen, n_tokens, patch_length)
         tokens = self.dropout(self.embedding(patches) + self.position).flatten(0, 1)
         values = self.to_values(self.blocks(tokens)).flatten(1)
-        forecast = self.to_forecast(values).unflatten(0, (-1, self.n_targets))
-        return denormalise(forecast.unflatten(-1, (self.horizon, self.n_outputs)).transpose(1, 2))
+        forecast = self.to_forecast(values).unflatten(0, (-1, patches.shape[1]))
+        return denormalise(forecast.unflatten(-1, (self.horizon, self.n_outputs)).transpose(1, 2), targets)
 
 
 class Block(nn.Module):

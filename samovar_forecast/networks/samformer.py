@@ -98,6 +98,14 @@ class SAMformer(ForecastNetwork):
         forecast = self.to_forecast(mixed).unflatten(-1, (self.horizon, self.n_outputs))
         return denormalise(forecast.transpose(1, 2))
 
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        series, denormalise = self.norm(past, self.n_locations)
+        chosen = series[:, -self.n_targets :][:, targets]
+        # Weights that add up to 1 give the same before the affine map of the values as after it.
+        mixed = chosen + self.values(self.attention(chosen, series) @ series)
+        forecast = self.to_forecast(mixed).unflatten(-1, (self.horizon, self.n_outputs))
+        return denormalise(forecast.transpose(1, 2), targets)
+
     def attention(self, targets: Tensor, series: Tensor) -> Tensor:
         """How much each target attends to each series: (batch, n_targets, n_series), rows that sum to 1."""
         queries, keys = self.queries(targets), self.keys(series)

@@ -77,11 +77,11 @@ class SAMoVAR(SegmentNetwork):
         """The module that gives the stack its queries and values."""
         return DynamicWeights(self.d_model, self.n_layers, self.n_heads)
 
-    def add_positions(self, tokens: Tensor) -> Tensor:
-        by_segment = (self.segment_position + self.token_type + self.series_type).flatten(1, 2)
-        return tokens + (by_segment + self.series_position)  # (n_targets, n_tokens, d_model) is summed first
+    def add_positions(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
+        by_segment = (self.segment_position + self.token_type + self.series_type[series]).flatten(1, 2)
+        return tokens + (by_segment + self.series_position[series])  # (n_targets, n_tokens, d_model) is summed first
 
-    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
         tokens = self.transform_tokens(tokens)
         queries, values = self.weights(tokens, series)
         first, *others = self.layer_outputs(queries, self.split_heads(tokens), values)
@@ -142,7 +142,7 @@ class DynamicWeights(nn.Module):
         self.projection = nn.Linear(d_model, 2 * n_layers * d_model)
         self.scale = nn.Parameter(torch.ones(2 * n_layers, *self.heads))  # all queries, then all values
 
-    def forward(self, tokens: Tensor, series: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> tuple[Tensor, Tensor]:
         heads = self.projection(tokens).unflatten(-1, (-1, *self.heads))  # (..., n_tokens, 2 n_layers, n_heads, d_head)
         heads = rms_norm(heads, self.scale, eps=1e-8)
         queries, values = heads.movedim(-3, 0).transpose(-2, -3).chunk(2)

@@ -129,11 +129,14 @@ class SegmentNetwork(ForecastNetwork):
             if isinstance(projection := getattr(module, "output_projection", None), nn.Linear):
                 nn.init.normal_(projection.weight, std=0.02 / (2 * self.n_layers) ** 0.5)
 
-    def add_positions(self, tokens: Tensor) -> Tensor:
-        """Add the embeddings of position, series and token type: (batch, n_targets, n_tokens, d_model)."""
+    def add_positions(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
+        """Add the embeddings of position, series and token type: (batch, n_targets, n_tokens, d_model).
+
+        The tokens are those of the targets in `series`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define add_positions")
 
-    def backbone(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+    def backbone(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
         """Mix the tokens of each series causally and keep the main ones, which forecast.
 
         Shape
@@ -143,9 +146,9 @@ class SegmentNetwork(ForecastNetwork):
         """
         raise NotImplementedError(f"{type(self).__name__} must define backbone")
 
-    def embed(self, segments: Tensor) -> Tensor:
-        """Tokens of normalised segments: (batch, n_targets, n_tokens, d_model)."""
-        return self.input_norm(self.add_positions(self.dropout(self.tokens(segments))))
+    def embed(self, segments: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
+        """Tokens of normalised segments, of the targets in `series`: (batch, n_targets, n_tokens, d_model)."""
+        return self.input_norm(self.add_positions(self.dropout(self.tokens(segments, series)), series))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Forecasts of what follows: (..., n_segments, d_model) to (..., n_segments, horizon, n_outputs)."""
@@ -178,12 +181,19 @@ class SegmentNetwork(ForecastNetwork):
             start += part.shape[1]
         return torch.cat(following, dim=1)
 
-    def _decoded(self, tokens: Tensor, series: slice = slice(None)) -> Tensor:
+    def _decoded(self, tokens: Tensor, series: slice | list[int] = slice(None)) -> Tensor:
         return self.decode(self.backbone(tokens, series))
 
     def forward(self, past: Tensor, covariates: Covariates | None = None) -> Tensor:
         forecast, _, _ = self._every_segment(past)
         return forecast
+
+    def forecast_of(self, targets: slice | list[int], past: Tensor, covariates: Covariates | None = None) -> Tensor:
+        # Targets meet in the mixtures of the context tokens and nowhere after these.
+        series, denormalise = normalise_instance(past, self.segment_length, self.n_targets, self.n_locations)
+        tokens = self.embed(split_segments(series, self.segment_length), targets)
+        following = self.decode(self.backbone(tokens, targets)[:, :, -1])  # (batch, n_chosen, horizon, n_outputs)
+        return denormalise(following.transpose(1, 2), targets)
 
     def training_forecast(self, past: Tensor, covariates: Covariates | None = None) -> TrainingForecast:
         """Forecast, and the forecasts after each earlier segment, on the normalised scale.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class VARReading(NamedTuple):
 
 
 @torch.no_grad()
-def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
+def read_weights(network: SAMoVAR, past: Tensor, targets: list[int] | None = None) -> VARReading:
     """Read the weights and contributions for one window.
 
     The stack is linear in its tokens for fixed queries and values, so its derivative is the weight
@@ -51,14 +52,17 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
         In evaluation mode.
     past : Tensor
         One window: (1, context_length, n_series).
+    targets : list of int or None
+        Positions of the targets to read. None: all.
 
     References
     ----------
     Lu & Yang, ICML 2025, temporal influence paths.
     """
+    chosen = list(range(network.n_targets)) if targets is None else targets
     z, denormalise = normalise_instance(past, network.segment_length, network.n_targets, network.n_locations)
-    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length)))
-    queries, values = network.weights(tokens)
+    tokens = network.transform_tokens(network.embed(split_segments(z, network.segment_length), chosen))
+    queries, values = network.weights(tokens, chosen)
     by_head = network.split_heads(tokens)  # (1, n_targets, n_heads, n_tokens, d_head)
 
     def last_features(by_head: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ def read_weights(network: SAMoVAR, past: Tensor) -> VARReading:
     newest = tokens[0, :, -1]
     forecast_token = newest + added.sum(1)
 
-    decoder, baseline = linear_decoder(network, forecast_token, denormalise)
+    decoder, baseline = linear_decoder(network, forecast_token, partial(denormalise, targets=chosen))
 
     def by_segment(sequence: Tensor, axis: int) -> Tensor:  # (..., token, ...) to (..., segment, type, ...)
         return sequence.unflatten(axis, (-1, 2)).flip(axis)

@@ -166,6 +166,21 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
     """
     if network.windows_interact:
         return 1
+    past, _, covariates = windows.gather(windows.starts[:1])
+    trains = network.training
+    network.eval()  # no random number is drawn, and nothing is counted or estimated
+    try:
+        kept = kept_bytes(network, lambda: network.training_forecast(past, covariates))
+    finally:
+        network.train(trains)
+    most_windows = max(1, MOST_BYTES // max(1, kept))
+    n_parts = -(-batch_size // most_windows)
+    part_size = -(-batch_size // n_parts)  # as even as can be
+    return -(-batch_size // part_size)
+
+
+def kept_bytes(network: ForecastNetwork, forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, beside the weights of the network."""
     own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, int] = {}
 
@@ -175,18 +190,9 @@ def count_parts(network: ForecastNetwork, windows: Windows, batch_size: int) -> 
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    past, _, covariates = windows.gather(windows.starts[:1])
-    trains = network.training
-    network.eval()  # no random number is drawn, and nothing is counted or estimated
-    try:
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-            network.training_forecast(past, covariates)
-    finally:
-        network.train(trains)
-    most_windows = max(1, MOST_BYTES // max(1, sum(kept.values())))
-    n_parts = -(-batch_size // most_windows)
-    part_size = -(-batch_size // n_parts)  # as even as can be
-    return -(-batch_size // part_size)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        forward()
+    return sum(kept.values())
 
 
 def forecast_batch_size(network: ForecastNetwork, device: torch.device) -> int:

@@ -16,6 +16,12 @@ def data_of(row: dict[str, Any]) -> str:
     return f"{row['n_series']} series, width {row['d_model']}{lengths}"
 
 
+def name_of(row: dict[str, Any], between: str = "({})") -> str:
+    """The model by its own name, without what the library adds to that of its class, and the library."""
+    model = row["model"].removesuffix("Forecaster").removesuffix("Model")
+    return f"{model} {between.format(row['library'])}"
+
+
 def draw_steps(rows: Rows, path: Path) -> str:
     """Milliseconds of each form and of the floors, a panel for each size."""
     n_lines = -(-len(rows) // 2)
@@ -52,7 +58,7 @@ def draw_wide(rows: Rows, path: Path) -> str:
 def draw_fits(rows: Rows, path: Path) -> str:
     """Windows per second of fits, and the time of a step with the engine's part."""
     figure = Figure(figsize=(11, 0.3 * len(rows) + 1), layout="constrained")
-    names = [f"{row['model']} ({row['library']})" for row in rows]
+    names = [name_of(row) for row in rows]
     colours = [_colour(row["library"]) for row in rows]
     left, right = figure.subplots(1, 2, sharey=True)
     left.barh(names, [row["windows per second of a fit"] for row in rows], color=colours)
@@ -67,7 +73,7 @@ def draw_backtests(rows: Rows, path: Path) -> str:
     """Seconds inside the network and beside it."""
     figure = Figure(figsize=(9, 0.35 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
-    names = [f"{row['model']} ({row['library']})" for row in rows]
+    names = [name_of(row) for row in rows]
     beside = [row["seconds beside the network"] for row in rows]
     inside = [row["seconds"] - rest for row, rest in zip(rows, beside, strict=True)]
     axes.barh(names, inside, color="0.75", label="inside the network")

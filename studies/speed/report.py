@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from figures import data_of, draw_backtests, draw_fits, draw_steps, draw_wide
+from figures import data_of, draw_backtests, draw_fits, draw_steps, draw_wide, name_of
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "evidence" / "figures"
@@ -143,16 +143,18 @@ def fit_throughput(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
     quantities = ["windows per second of a fit", "windows per second of the data path", "milliseconds of a step",
                   "milliseconds of a bare step", "seconds of a fit beside its steps"]  # fmt: skip
     lines = [
-        [f"{row['model']} ({row['library']})", row["n_parameters"], *(row[name] for name in quantities),
+        [name_of(row), row["n_parameters"], *(row[name] for name in quantities),
          percent(row["share of the engine"])]
         for row in rows
     ]  # fmt: skip
     chosen = "; ".join(
-        f"{row['model']} of {row['library']} {', '.join(f'{k}={v}' for k, v in row['settings'].items())}"
+        f"{name_of(row, 'of {}')} {', '.join(f'{k}={v}' for k, v in row['settings'].items())}"
         for row in rows
         if row["settings"]
     )
-    few = ", ".join(f"{row['n_steps']} of {row['model']}" for row in rows if row["n_steps"] != rows[0]["n_steps"])
+    few = ", ".join(
+        f"{row['n_steps']} of {name_of(row, 'of {}')}" for row in rows if row["n_steps"] != rows[0]["n_steps"]
+    )
     header = ["model", "parameters", "windows/s, fit", "windows/s, data path", "ms a step", "ms a bare step",
               "s beside the steps", "engine's share of a step"]  # fmt: skip
     return "\n\n".join(
@@ -177,7 +179,7 @@ def backtest(rows: Rows, threads: str, machine: dict[str, Any]) -> str:
     ours = measured[0]
     figure = draw_backtests(measured, FIGURES / "speed_backtests.png")
     lines = [
-        [f"{row['model']} ({row['library']})", row["seconds"], row["seconds of bare forward passes"],
+        [name_of(row), row["seconds"], row["seconds of bare forward passes"],
          percent(row["share of the network"]), row["seconds beside the network"],
          row["seconds beside the network"] / ours["seconds beside the network"]]
         for row in measured

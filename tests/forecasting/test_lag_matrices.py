@@ -1,5 +1,6 @@
 """Lag matrices are the derivatives of the forecast, of every network, and influence is the effect of a real change."""
 
+import sys
 from dataclasses import fields
 
 import numpy as np
@@ -8,9 +9,17 @@ import pytest
 import torch
 import xarray as xr
 
-from samovar_forecast import FixedVARForecaster, LinearAttentionForecaster, SAMoVARForecaster
+from samovar_forecast import (
+    FixedVARForecaster,
+    LinearAttentionForecaster,
+    LinTransForecaster,
+    PSFAttentionForecaster,
+    SAMformerForecaster,
+    SAMoVARForecaster,
+)
 from samovar_forecast.data.scaling import Scaler
 from samovar_forecast.forecasting.lag_matrices import (
+    change_of_forecast,
     forecast_jacobian,
     of_windows,
     per_deviation,
@@ -19,8 +28,10 @@ from samovar_forecast.forecasting.lag_matrices import (
     trace_of_segments,
 )
 from samovar_forecast.networks.covariate_network import build_network
+from samovar_forecast.networks.ensemble import Ensemble
 from samovar_forecast.networks.network import Covariates
 from tests.conftest import waves
+from tests.peak_memory import numbers_printed_by
 
 SHAPE = {"n_series": 3, "n_targets": 2, "context_length": 20, "horizon": 4}
 
@@ -206,3 +217,76 @@ def test_slopes_of_logarithmic_columns():
     np.testing.assert_allclose(inner[:, 1], 1 / (3 * (1 + values[:, 1])), rtol=1e-5)
     np.testing.assert_allclose(outer[:, 0], 3 * (1 + values[:, 1]), rtol=1e-5)
     assert pd.isna(slopes(scaler, np.full((1, 2), np.nan, np.float32), scaled[:1, 1:])[0]).sum() == 0
+
+
+@pytest.mark.parametrize(("n_known", "n_static", "n_outputs"), [(0, 0, 1), (2, 1, 3)])
+def test_the_forecast_of_some_targets_is_that_part(forecaster_class, n_known, n_static, n_outputs):
+    network = build(forecaster_class, n_known, n_static, n_outputs)
+    past, covariates = windows(n_known, n_static)
+    for one in (network, Ensemble([network, build(forecaster_class, n_known, n_static, n_outputs)]).eval()):
+        whole = one(past, covariates)
+        for targets in (slice(None), slice(1, 2), [1], [1, 0], [0, 1]):
+            torch.testing.assert_close(one.forecast_of(targets, past, covariates), whole[:, :, targets])
+
+
+WIDTHS_SEEN = [
+    (SAMoVARForecaster, "stack_norm"), (FixedVARForecaster, "stack_norm"), (LinTransForecaster, "output_norm"),
+    (SAMformerForecaster, "queries"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("forecaster_class", "layer"), WIDTHS_SEEN, ids=lambda x: getattr(x, "__name__", ""))
+def test_what_was_not_chosen_is_not_computed(forecaster_class, layer):
+    network, past, seen = build(forecaster_class), windows()[0][:1], set()
+    network.get_submodule(layer).register_forward_hook(lambda module, inputs, output: seen.add(inputs[0].shape[1]))
+    forecast_jacobian(network, past, targets=[1])
+    scaler = Scaler(np.zeros(3), np.ones(3), np.zeros(3, bool))
+    change_of_forecast(network, past, None, scaler, targets=[1], sources=[0], steps=[0])
+    assert seen == {1}
+
+
+@pytest.mark.parametrize("forecaster_class", [PSFAttentionForecaster, LinearAttentionForecaster, SAMoVARForecaster])
+def test_separate_series_are_changed_at_once(forecaster_class, tiny, y):
+    chosen = {"univariate": True} if forecaster_class is SAMoVARForecaster else {}
+    forecaster = forecaster_class(**tiny, **chosen).fit(y)
+    assert forecaster.network_.separate
+    quick = forecaster.explain(y, series=["s2", "s0"], sources=["s1", "s0"])
+    forecaster.network_.separate = False
+    slow = forecaster.explain(y, series=["s2", "s0"], sources=["s1", "s0"])
+    for name in ("lag_matrix", "influence"):
+        for series in ("s2", "s0"):
+            rounding = 1e-6 * float(abs(y[series]).max())
+            np.testing.assert_allclose(quick[name].sel(series=series), slow[name].sel(series=series), atol=rounding)
+        assert (quick[name].sel(source="s1") == 0).all()
+        assert float(abs(quick[name].sel(series="s0", source="s0")).max()) > 0
+
+
+def test_an_influence_is_a_forecast_for_each_value(forecaster_class, tiny, y):
+    forecaster = forecaster_class(**tiny).fit(y)
+    found = forecaster.explain(lag_matrices=False, series=["s2", "s0"], sources=["s0", "s2"])
+    assert found.influence.sizes == {"series": 2, "source": 2, "lag": forecaster.context_length_}
+    for source in ("s0", "s2"):
+        scale = float(found.scale.sel(source=source))
+        for lag in (1, 5):
+            expected = effect(forecaster, y, source, lag, scale)[[2, 0]]
+            assert_close(found.influence.sel(source=source, lag=lag), expected)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_lag_matrices_take_their_own_memory_and_little_more():
+    size, peak = numbers_printed_by("""
+import numpy as np, pandas as pd, warnings
+from pathlib import Path
+from samovar_forecast import SAMformerForecaster
+warnings.simplefilter("ignore")
+y = pd.DataFrame(np.random.default_rng(0).normal(size=(700, 48)))
+chosen = dict(horizon=48, context_length=512, max_steps=1, validation_fraction=0.0, quantiles=(0.5,), device="cpu")
+forecaster = SAMformerForecaster(**chosen).fit(y)
+forecaster.explain(steps=[1], influence=False)
+before = _status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+reading = forecaster.explain(influence=False)
+print(reading.lag_matrix.nbytes, peak() - before)
+""")
+    assert size == 8 * 48 * 48 * 512 * 48
+    assert peak < 1.5 * size

@@ -69,3 +69,11 @@ def test_weights_equal_the_sum_over_influence_paths(network_class, config_class)
                     expected = (network.output_map.matrix()[head].T @ paths[n_tokens - 1, j]).T  # in, out
                     lag, kind = network.n_segments - 1 - j // 2, j % 2
                     torch.testing.assert_close(reading.weights[target, layer, head, lag, kind], expected)
+
+
+@every_var
+def test_the_weights_of_some_targets_are_those_of_the_whole(network_class, config_class):
+    network, past = build(network_class, config_class, 0.3), torch.randn(1, 30, 4)
+    whole, part = read_weights(network, past), read_weights(network, past, [2, 0])
+    for name, value in part._asdict().items():
+        torch.testing.assert_close(value, getattr(whole, name)[[2, 0]], msg=lambda text, at=name: f"{at}: {text}")
