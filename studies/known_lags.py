@@ -133,7 +133,7 @@ def find_driver(y: pd.DataFrame) -> dict[str, Any]:
     """Where the readings of the first step, and the impulse response, have the driver of the load."""
     table = {}
     for forecaster_class in MODELS:
-        chosen = {"horizon": 4, "batch_size": 32, "learning_rate": 1e-2, "max_epochs": 24, "targets": ["load"]}
+        chosen = {"horizon": 4, "batch_size": 32, "learning_rate": 1e-2, "max_epochs": 60, "targets": ["load"]}
         small = {} if forecaster_class is SAMformerForecaster else {"d_model": 16, "n_layers": 1}
         forecaster = forecaster_class(**settings(forecaster_class, **chosen, **small, loss=None)).fit(y)
         found = forecaster.explain(y, steps=[1]).isel(series=0)
