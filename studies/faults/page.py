@@ -33,10 +33,10 @@ _TAIL = """
 ## What is not good on our side either
 
 - sktime and darts save models as pickles, which run what is inside. Our classes there keep checksums with them and
-  refuse what does not match, but whoever writes a file on purpose can write its checksums too. The rows of our sktime
-  forecaster are those of its own `load_from_path`: `sktime.base.load` opens a pickle that names the class before it
-  asks the class, and so runs code inside and says `BadZipFile` of damage, as for every forecaster. Keep the model file
-  of this package where a file comes from somewhere else; `to_sktime` and `to_darts` bring its weights along.
+  refuse what does not match, but an attacker can compute checksums too. The rows of our sktime forecaster are those of
+  its own `load_from_path`: `sktime.base.load` opens a pickle that names the class before it asks the class, and so runs
+  code inside and says `BadZipFile` of damage, as for every forecaster. Keep the model file of this package where a file
+  comes from somewhere else; `to_sktime` and `to_darts` bring its weights along.
 - darts knows no time zones: series with one are refused, not forecast.
 - In darts nothing is scaled unless the weights came from `to_darts`, so values that are too large or too small for a
   network are refused there, and forecast by the other two.
