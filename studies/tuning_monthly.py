@@ -46,7 +46,10 @@ def main() -> None:
             # Passengers grow by a factor: errors are relative, as a logarithm makes them.
             forecaster = FORECASTERS[name](horizon=HORIZON, log1p=True, device="cpu", random_state=seed)
             began = time.process_time()
-            found = tune(forecaster, given, n_trials=options.trials, n_folds=options.folds, random_state=seed)
+            found = tune(
+                forecaster, given, n_trials=options.trials, n_folds=options.folds, validation_fraction=0.25,
+                random_state=seed,
+            )  # fmt: skip
             minutes.setdefault(f"{name}, tuned", []).append((time.process_time() - began) / 60)
             print(f"seed {seed}, {name}: {found.best_parameters}, {found.best_error:.3f} of {found.default_error:.3f}")
             models |= {name: forecaster, f"{name}, tuned": found.best}
