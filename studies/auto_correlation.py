@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samovar_forecast.layers.auto_correlation import auto_correlation, number_of_delays, sum_of_rolls
+from samovar_forecast.layers.auto_correlation import auto_correlation, number_of_delays
+from samovar_forecast.layers.fast.sum_of_rolls import sum_of_rolls
 
 RESULTS = Path(__file__).parent / "results"
 BATCH, N_HEADS, D_HEAD, FACTOR, LENGTHS = 32, 8, 64, 3, (96, 336)

@@ -7,8 +7,8 @@ from samovar_forecast.layers.auto_correlation import (
     circular_correlation,
     number_of_delays,
     strongest_delays,
-    sum_of_rolls,
 )
+from samovar_forecast.layers.fast.sum_of_rolls import sum_of_rolls
 from tests.peak_memory import numbers_printed_by
 
 
@@ -178,7 +178,7 @@ def test_memory_beside_inputs_and_output():
     """Twenty delays of 2,000 rows, with gradients: the index and the weights of the rows, and no rolled copies."""
     program = """
 import torch
-from samovar_forecast.layers.auto_correlation import sum_of_rolls
+from samovar_forecast.layers.fast.sum_of_rolls import sum_of_rolls
 torch.set_num_threads(1)
 def run(values, weights):
     output = sum_of_rolls(values, torch.arange(20).expand(len(values), -1), weights)

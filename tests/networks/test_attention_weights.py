@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from samovar_forecast.layers.auto_correlation import sum_of_rolls
+from samovar_forecast.layers.fast.sum_of_rolls import sum_of_rolls
 from samovar_forecast.networks.attention_weights import read_attention
 from samovar_forecast.networks.autoformer import Autoformer, AutoformerConfig
 from samovar_forecast.networks.fixedvar import FixedVAR, FixedVARConfig
